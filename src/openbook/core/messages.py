@@ -1,0 +1,135 @@
+"""What crosses between wings: chat messages and the protocols of generators, scorers, embedders and rerankers.
+
+All protocols are thread-safe. Content is a tuple of parts (text or image) from the first day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Role = Literal["system", "user", "assistant", "tool"]
+TextKind = Literal["query", "passage"]
+
+
+@dataclass(frozen=True)
+class TextPart:
+    text: str
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    data: bytes
+    media_type: str
+
+
+@dataclass(frozen=True)
+class Message:
+    role: Role
+    content: tuple[TextPart | ImagePart, ...]
+
+    @classmethod
+    def of(cls, role: Role, text: str) -> Message:
+        return cls(role, (TextPart(text),))
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.content if isinstance(part, TextPart))
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """temperature 0 is greedy; `max_tokens` counts generated tokens; `seed` fixes the random stream of a request."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    messages: tuple[Message, ...]
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+
+
+@dataclass(frozen=True)
+class Completion:
+    text: str
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """`context_tokens`: prompt and answer together; None when the endpoint does not say."""
+
+    context_tokens: int | None = None
+
+
+class ChatModel(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def limits(self) -> ModelLimits: ...
+    def complete(self, request: ChatRequest) -> Completion: ...
+    def stream(self, request: ChatRequest) -> Iterator[str]:
+        """Pieces of the answer; closing the iterator cancels the request."""
+        ...
+
+    def complete_many(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion | Exception]]: ...
+
+
+class TokenCounter(Protocol):
+    """What a splitter needs of a tokenizer; picklable by name, free of torch."""
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) of each token, code points, in order, special tokens left out."""
+        ...
+
+
+class Embedder(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def hash(self) -> str:
+        """Identity of the vectors: weights and everything that changes them (pooling, prompts), not precision."""
+        ...
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages that it was trained for, as `detect_language` names them ("en", "zh", ...)."""
+        ...
+
+    @property
+    def tokens(self) -> TokenCounter: ...
+    def embed(self, texts: Sequence[str], kind: TextKind) -> NDArray[np.float32]:
+        """(N, E) float32, L2-normalised."""
+        ...
+
+
+class Reranker(Protocol):
+    @property
+    def name(self) -> str: ...
+    def rank(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N,) relevance of each text; higher is better."""
+        ...
+
+
+class Scorer(Protocol):
+    """Scores pairs, e.g. whether the second passage continues the first (next-sentence prediction)."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """(N,) each in [0, 1]."""
+        ...
