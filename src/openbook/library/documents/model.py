@@ -104,4 +104,5 @@ def anchor_from_plain(row: list[Any]) -> Anchor:
 
 
 def receipt_from_plain(plain: Mapping[str, Any]) -> Receipt:
-    return Receipt(**{key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    return Receipt(**fields)
