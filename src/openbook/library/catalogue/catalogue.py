@@ -1,0 +1,73 @@
+"""A library's catalogue: one writer connection a process, one reader connection a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from openbook.core.errors import UsageError
+from openbook.library.catalogue.connection import CATALOGUE, open_reader, open_writer, reading, transaction
+from openbook.library.catalogue.lease import IngestLease
+
+
+class Catalogue:
+    """The catalogue in `directory`. `read()` and `write()` give a connection inside a transaction.
+
+    Raises `UsageError` when there is no library in `directory` and `create` is false.
+    """
+
+    def __init__(self, directory: Path, *, create: bool = False) -> None:
+        self.directory = directory
+        self.path = directory / CATALOGUE
+        self._local = threading.local()
+        self._write_lock = threading.RLock()
+        self._writer: apsw.Connection | None = None
+        self._readers: list[apsw.Connection] = []
+        if create:
+            self._connect_writer()
+        elif not self.path.is_file():
+            raise UsageError(f"there is no library in {directory}", "`openbook add PATH` makes one")
+
+    @contextmanager
+    def read(self) -> Iterator[apsw.Connection]:
+        """One state of the library, whatever is committed meanwhile."""
+        connection = getattr(self._local, "reader", None)
+        if connection is None:
+            connection = open_reader(self.directory)
+            self._local.reader = connection
+            self._readers.append(connection)
+        with reading(connection, self.path):
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[apsw.Connection]:
+        """One transaction: committed whole at the end of the block, or not at all."""
+        with self._write_lock:
+            writer = self._connect_writer()
+            with transaction(writer, self.path):
+                yield writer
+
+    @contextmanager
+    def ingest_lease(self) -> Iterator[IngestLease]:
+        """Held inside the block; raises `LibraryLocked` when another process adds to the library."""
+        lease = IngestLease(self._connect_writer(), self.path)
+        lease.acquire()
+        try:
+            yield lease
+        finally:
+            lease.release()
+
+    def close(self) -> None:
+        for connection in [*self._readers, *([self._writer] if self._writer else [])]:
+            connection.close()
+        self._readers, self._writer = [], None
+        self._local = threading.local()
+
+    def _connect_writer(self) -> apsw.Connection:
+        if self._writer is None:
+            self._writer = open_writer(self.directory)
+        return self._writer

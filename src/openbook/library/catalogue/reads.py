@@ -1,0 +1,203 @@
+"""Every question asked of a library. All that show documents or chunks take a `Scope`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from openbook.core.errors import UsageError
+from openbook.library.catalogue.packing import unpack_anchors, unpack_blocks
+from openbook.library.catalogue.rows import ChunkRow, DocumentRow, PathRow, Root
+from openbook.library.catalogue.scope import Scope
+from openbook.library.documents.model import Anchor, Block
+
+_DOCUMENT = (
+    "d.id, (SELECT name FROM collections c WHERE c.id = d.collection_id), "
+    "(SELECT json_group_array(path) FROM (SELECT path FROM paths p WHERE p.document_id = d.id ORDER BY path)), "
+    "d.sha256, d.suffix, d.version, d.kind, d.title, d.language, d.modified, d.size_bytes, d.text_sha256, d.receipt"
+)
+
+
+def _document_row(row: tuple[object, ...]) -> DocumentRow:
+    values = list(row)
+    values[2] = tuple(json.loads(str(row[2])))
+    return DocumentRow(*values)  # type: ignore[arg-type]
+
+
+def documents(connection: apsw.Connection, scope: Scope) -> Iterator[DocumentRow]:
+    """Every document that `scope` shows, by id."""
+    condition, bindings = scope.where()
+    for row in connection.execute(f"SELECT {_DOCUMENT} FROM documents d WHERE {condition} ORDER BY d.id", bindings):
+        yield _document_row(row)
+
+
+def documents_by_id(connection: apsw.Connection, scope: Scope, ids: Sequence[int]) -> dict[int, DocumentRow]:
+    condition, bindings = scope.where()
+    query = f"SELECT {_DOCUMENT} FROM documents d WHERE d.id IN (SELECT value FROM json_each(?)) AND {condition}"
+    rows = connection.execute(query, [json.dumps(list(ids)), *bindings])
+    return {row[0]: _document_row(row) for row in rows}
+
+
+def find_document(connection: apsw.Connection, scope: Scope, name: str) -> DocumentRow:
+    """The document named by id ("d12"), by path, or by the end of exactly one path.
+
+    Raises `UsageError` when there is none, or when several paths end so (it lists them).
+    """
+    if name[:1] == "d" and name[1:].isdigit():
+        found = documents_by_id(connection, scope, [int(name[1:])])
+        if found:
+            return found[int(name[1:])]
+    condition, bindings = scope.where()
+    query = (
+        f"SELECT {_DOCUMENT}, q.path FROM paths q JOIN documents d ON d.id = q.document_id "
+        f"WHERE (q.path = ? OR substr(q.path, -length(?)) = ?) AND {condition} ORDER BY q.path LIMIT 6"
+    )
+    rows = list(connection.execute(query, [name, "/" + name, "/" + name, *bindings]))
+    exact = [row for row in rows if row[-1] == name]
+    rows = exact or rows
+    if not rows:
+        raise UsageError(f"no document is named {name!r}", "`openbook ls` lists ids and paths")
+    if len({row[0] for row in rows}) > 1:
+        several = ", ".join(str(row[-1]) for row in rows)
+        raise UsageError(f"{name!r} names several documents: {several}", "give the whole path or the id")
+    return _document_row(rows[0][:-1])
+
+
+def document_text(connection: apsw.Connection, document_id: int) -> str:
+    return str(connection.execute("SELECT text FROM documents WHERE id = ?", (document_id,)).get)
+
+
+def document_blocks(connection: apsw.Connection, document_id: int) -> tuple[Block, ...]:
+    return unpack_blocks(connection.execute("SELECT blocks FROM documents WHERE id = ?", (document_id,)).get)
+
+
+def document_metadata(connection: apsw.Connection, document_id: int) -> dict[str, str]:
+    return dict(json.loads(connection.execute("SELECT metadata FROM documents WHERE id = ?", (document_id,)).get))
+
+
+def document_anchors(connection: apsw.Connection, document_id: int) -> list[Anchor]:
+    rows = connection.execute("SELECT run FROM anchors WHERE document_id = ? ORDER BY start", (document_id,))
+    return [anchor for (run,) in rows for anchor in unpack_anchors(run)]
+
+
+def anchors_between(connection: apsw.Connection, document_id: int, start: int, end: int) -> list[Anchor]:
+    """The anchors that overlap `start:end`, in order."""
+    rows = connection.execute(
+        'SELECT run FROM anchors WHERE document_id = ? AND start < ? AND "end" > ? ORDER BY start',
+        (document_id, end, start),
+    )
+    return [anchor for (run,) in rows for anchor in unpack_anchors(run) if anchor.start < end and anchor.end > start]
+
+
+def chunks_by_id(
+    connection: apsw.Connection, scope: Scope, generation_id: int, ids: Sequence[int]
+) -> dict[int, ChunkRow]:
+    """The chunks of `ids` that exist in this generation and that `scope` shows; what is gone or forbidden is absent."""
+    condition, bindings = scope.where()
+    query = (
+        'SELECT c.id, c.document_id, c.start, c."end", c.byte_start, c.byte_end, c.heading, c.page, c.tokens, c.language '
+        "FROM chunks c JOIN documents d ON d.id = c.document_id "
+        f"WHERE c.id IN (SELECT value FROM json_each(?)) AND c.generation_id = ? AND {condition}"
+    )
+    found: dict[int, ChunkRow] = {}
+    for row in list(connection.execute(query, [json.dumps([int(i) for i in ids]), generation_id, *bindings])):
+        chunk_id, document_id, start, end, byte_start, byte_end, heading, page, tokens, language = row
+        text = slice_of_text(connection, document_id, byte_start, byte_end)
+        found[chunk_id] = ChunkRow(
+            chunk_id, document_id, start, end, text, tuple(json.loads(heading)), page, tokens, language
+        )
+    return found
+
+
+def slice_of_text(connection: apsw.Connection, document_id: int, byte_start: int, byte_end: int) -> str:
+    """The slice of a document's text, read without reading the rest of it."""
+    blob = connection.blob_open("main", "documents", "text", document_id, False)
+    try:
+        blob.seek(byte_start)
+        return bytes(blob.read(byte_end - byte_start)).decode("utf-8")
+    finally:
+        blob.close()
+
+
+def allowed_chunk_ids(connection: apsw.Connection, scope: Scope, generation_id: int) -> NDArray[np.int64] | None:
+    """Sorted ids of the chunks that `scope` shows; None when it shows all."""
+    if scope.is_everything:
+        return None
+    condition, bindings = scope.where()
+    query = (
+        "SELECT c.id FROM documents d CROSS JOIN chunks c ON c.document_id = d.id AND c.generation_id = ? "
+        f"WHERE {condition}"
+    )
+    rows = connection.execute(query, [generation_id, *bindings])
+    return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64))
+
+
+def phrase_chunk_ids(connection: apsw.Connection, match: str) -> NDArray[np.int64]:
+    """Sorted ids of the chunks whose tokens match an FTS5 expression made by `lexical.query`."""
+    rows = connection.execute("SELECT rowid FROM phrases WHERE phrases MATCH ?", (match,))
+    return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64))
+
+
+def roots(connection: apsw.Connection) -> list[Root]:
+    rows = connection.execute(
+        "SELECT r.id, r.path, c.name, r.kind, r.exclude FROM roots r JOIN collections c ON c.id = r.collection_id ORDER BY r.id"
+    )
+    return [Root(id, path, name, kind, tuple(json.loads(exclude))) for id, path, name, kind, exclude in rows]
+
+
+_PATH = (
+    "SELECT p.path, c.name, p.root_id, p.document_id, p.size_bytes, p.mtime_ns, p.failure, d.sha256, d.suffix "
+    "FROM paths p JOIN collections c ON c.id = p.collection_id LEFT JOIN documents d ON d.id = p.document_id "
+)
+
+
+def paths_below(connection: apsw.Connection, place: str, collection: str) -> list[PathRow]:
+    """The known paths at `place`, below it as a folder, or in it as a file of records ("FILE#ID"), by path."""
+    rows = connection.execute(
+        _PATH + "WHERE c.name = ?1 AND (p.path = ?2 OR (p.path > ?2 || '/' AND p.path < ?2 || '0') "
+        "OR (p.path > ?2 || '#' AND p.path < ?2 || '$')) ORDER BY p.path",
+        (collection, place),
+    )
+    return [PathRow(*row) for row in rows]
+
+
+def path_row(connection: apsw.Connection, path: str, collection: str) -> PathRow | None:
+    found = connection.execute(_PATH + "WHERE p.path = ? AND c.name = ?", (path, collection)).fetchone()
+    return PathRow(*found) if found else None
+
+
+def failures(connection: apsw.Connection, scope: Scope) -> list[PathRow]:
+    """Paths whose newest content could not be read. Only the owner sees them: they belong to no document."""
+    if scope.principal is not None:
+        return []
+    return [PathRow(*row) for row in connection.execute(_PATH + "WHERE p.failure IS NOT NULL ORDER BY p.path")]
+
+
+def document_with_content(
+    connection: apsw.Connection, collection: str, sha256: str, suffix: str
+) -> tuple[int, tuple[str, ...]] | None:
+    """(id, paths) of the document that holds exactly these bytes, read in the same way; None when there is none."""
+    found = connection.execute(
+        "SELECT d.id FROM documents d JOIN collections c ON c.id = d.collection_id "
+        "WHERE c.name = ? AND d.sha256 = ? AND d.suffix = ?",
+        (collection, sha256, suffix),
+    ).get
+    if found is None:
+        return None
+    rows = connection.execute("SELECT path FROM paths WHERE document_id = ? ORDER BY path", (found,))
+    return int(found), tuple(row[0] for row in rows)
+
+
+def counts(connection: apsw.Connection, scope: Scope, generation_id: int) -> dict[str, int]:
+    """How many documents, chunks, vectors and paths with failures `scope` shows."""
+    condition, bindings = scope.where()
+    chunks = "FROM documents d CROSS JOIN chunks c ON c.document_id = d.id AND c.generation_id = ? WHERE " + condition
+    return {
+        "documents": int(connection.execute(f"SELECT count(*) FROM documents d WHERE {condition}", bindings).get),
+        "chunks": int(connection.execute(f"SELECT count(*) {chunks}", [generation_id, *bindings]).get),
+        "failures": len(failures(connection, scope)),
+    }

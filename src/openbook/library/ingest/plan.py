@@ -1,0 +1,134 @@
+"""What adding or syncing a root would do: which files are new, changed, moved, copies, gone, skipped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import apsw
+
+from openbook.library.catalogue import reads
+from openbook.library.catalogue.rows import FoundFile, PathRow, Root
+from openbook.library.documents.walk import Found, Skipped, walk
+
+_BLOCK = 1 << 20
+
+
+@dataclass
+class Plan:
+    """One root's work, in the order in which it is done. `kept` says why paths that are gone were not removed."""
+
+    root: Root
+    moved: list[tuple[str, FoundFile]] = field(default_factory=list)
+    copied: list[tuple[int, FoundFile]] = field(default_factory=list)
+    touched: list[FoundFile] = field(default_factory=list)
+    changed: list[FoundFile] = field(default_factory=list)
+    added: list[FoundFile] = field(default_factory=list)
+    removed: list[PathRow] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    unchanged: int = 0
+    kept: str = ""
+
+    @property
+    def to_read(self) -> list[FoundFile]:
+        return self.changed + self.added
+
+    def summary(self) -> dict[str, int]:
+        counts = {
+            name: len(getattr(self, name)) for name in ("added", "changed", "moved", "copied", "removed", "skipped")
+        }
+        return counts | {"unchanged": self.unchanged + len(self.touched)}
+
+
+def plan_folder(
+    connection: apsw.Connection, root: Root, place: Path, *, max_file_bytes: int, remove: bool, reread: bool = False
+) -> Plan:
+    """The plan for the files at or below `place`, which is the root or lies in it.
+
+    With `remove`, paths that the library knows and that are gone are removed, but nothing is when `place` itself is
+    missing, unreadable or empty: a share that is not mounted looks like that. `reread` reads every file again.
+    """
+    plan = Plan(root)
+    known = known_paths(connection, str(place), root.collection)
+    seen: set[str] = set()
+    fresh: list[FoundFile] = []
+    for found in _files(root, place, max_file_bytes):
+        if isinstance(found, Skipped):
+            plan.skipped.append(found)
+            continue
+        path = str(found.path)
+        seen.add(path)
+        row = known.get(path)
+        if row and not reread and _is_unchanged(row, found.size, found.mtime_ns):
+            plan.unchanged += 1
+            continue
+        try:
+            sha256 = file_sha256(found.path)
+        except OSError as error:
+            plan.skipped.append(Skipped(found.path, f"cannot be read: {error.strerror}"))
+            continue
+        file = FoundFile(path, root.id, root.collection, sha256, found.path.suffix.lower(), found.size, found.mtime_ns)
+        if row and row.sha256 == sha256 and row.failure is None and not reread:
+            plan.touched.append(file)
+        elif row and row.document_id is not None:
+            plan.changed.append(file)
+        else:
+            fresh.append(file)
+    gone = {path: row for path, row in known.items() if path not in seen}
+    _place_fresh(connection, plan, fresh, gone, reread)
+    _remove_gone(plan, place, gone, remove, saw_any=bool(seen))
+    return plan
+
+
+def known_paths(connection: apsw.Connection, place: str, collection: str) -> dict[str, PathRow]:
+    """What the library knows at `place` or below it, by path."""
+    return {row.path: row for row in reads.paths_below(connection, place, collection)}
+
+
+def _files(root: Root, place: Path, max_file_bytes: int) -> Iterator[Found | Skipped]:
+    return walk([place], exclude=root.exclude, max_file_bytes=max_file_bytes)
+
+
+def _is_unchanged(row: PathRow, size: int, mtime_ns: int) -> bool:
+    return row.failure is None and row.size_bytes == size and row.mtime_ns == mtime_ns
+
+
+def _place_fresh(
+    connection: apsw.Connection, plan: Plan, fresh: Iterable[FoundFile], gone: dict[str, PathRow], reread: bool
+) -> None:
+    """New paths: a move when the same bytes stood at a path that is gone, a copy when they still stand elsewhere."""
+    for file in fresh:
+        same = None if reread else reads.document_with_content(connection, file.collection, file.sha256, file.suffix)
+        if same is None:
+            plan.added.append(file)
+            continue
+        document_id, paths = same
+        source = next((path for path in paths if path in gone or not Path(path).exists()), None)
+        if source is None:
+            plan.copied.append((document_id, file))
+        else:
+            plan.moved.append((source, file))
+            gone.pop(source, None)
+
+
+def _remove_gone(plan: Plan, place: Path, gone: dict[str, PathRow], remove: bool, *, saw_any: bool) -> None:
+    if not gone or not remove:
+        return
+    if not place.exists():
+        plan.kept = f"{place} is missing: nothing below it is removed"
+    elif place.is_dir() and not saw_any:
+        plan.kept = f"{place} is empty or cannot be read: nothing below it is removed"
+    else:
+        skipped = {str(one.path) for one in plan.skipped}
+        plan.removed = [row for path, row in gone.items() if path not in skipped or Path(path).exists() is False]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in constant memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,42 @@
+"""Counts tokens of any slice of a text after one pass of the tokenizer over it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from openbook.core.messages import TokenCounter
+
+_WINDOW = 50_000
+"""Characters given to the tokenizer at a time, so that a text without line breaks needs no more memory than others."""
+
+
+class TokenMeasure:
+    """Token counts of slices of `text[start:end]`."""
+
+    def __init__(self, text: str, start: int, end: int, tokens: TokenCounter) -> None:
+        self._starts: list[int] = []
+        position = start
+        while position < end:
+            stop = _window_end(text, position, end)
+            self._starts += [position + s for s, _ in tokens.spans(text[position:stop])]
+            position = stop
+
+    def count(self, start: int, end: int) -> int:
+        """Tokens that begin in `start:end`."""
+        return bisect_left(self._starts, end) - bisect_left(self._starts, start)
+
+    def limit(self, start: int, count: int, end: int) -> int:
+        """The largest position up to `end` such that `start:position` holds at most `count` tokens, and not `start`."""
+        index = bisect_left(self._starts, start) + count
+        return max(min(self._starts[index], end) if index < len(self._starts) else end, start + 1)
+
+
+def _window_end(text: str, position: int, end: int) -> int:
+    if end - position <= _WINDOW:
+        return end
+    stop = position + _WINDOW
+    for mark in ("\n", "。", " "):
+        found = text.rfind(mark, position + _WINDOW // 2, stop)
+        if found >= 0:
+            return found + 1
+    return stop
