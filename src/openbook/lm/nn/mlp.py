@@ -1,0 +1,33 @@
+"""The position-wise network of a transformer layer: up, activation, down."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from openbook.lm.nn.activation import Activation
+from openbook.lm.nn.linear import Linear
+
+
+class Mlp(nn.Module):
+    """down(activation(up(x))). "gelu" is the exact one, x Phi(x). Source: https://arxiv.org/abs/1606.08415"""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
+        super().__init__()
+        self.activation: Activation = activation
+        self.up = Linear(hidden_size, intermediate_size)
+        self.down = Linear(intermediate_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, E) -> (N, E)."""
+        return self.down(activate(self.up(x), self.activation))  # type: ignore[no-any-return]
+
+
+def activate(x: Tensor, activation: Activation) -> Tensor:
+    match activation:
+        case "gelu":
+            return F.gelu(x)
+        case "gelu_tanh":
+            return F.gelu(x, approximate="tanh")
+        case "relu":
+            return F.relu(x)
