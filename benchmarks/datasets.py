@@ -102,14 +102,14 @@ def _squad_like(name: str, language: str, path: Path) -> RetrievalSet:
 
 
 def cranfield(folder: Path) -> RetrievalSet:
-    """Cranfield: 1,400 abstracts, 225 queries in the order of the file, a judgement of 1 and more is relevant."""
+    """Cranfield: 1,400 abstracts, 225 queries in the order of the file, a judgement of 1 and more is relevant (gain 1)."""
     documents = _cranfield_records((folder / "cranfield" / "cran.all.1400").read_text("utf-8"))
     passages = [Passage(f"cranfield-{i}", fields.get("T", ""), _body(fields)) for i, fields in enumerate(documents, 1)]
     relevant: dict[int, dict[str, int]] = {}
     for line in (folder / "cranfield" / "cranqrel").read_text("utf-8").splitlines():
         query, document, grade = (int(field) for field in line.split()[:3])
         if grade >= 1:
-            relevant.setdefault(query, {})[f"cranfield-{document}"] = grade
+            relevant.setdefault(query, {})[f"cranfield-{document}"] = 1
     texts = [fields["W"] for fields in _cranfield_records((folder / "cranfield" / "cran.qry").read_text("utf-8"))]
     queries = [Query(f"cranfield-q{i}", text, relevant[i]) for i, text in enumerate(texts, 1) if i in relevant]
     return RetrievalSet("cranfield", "en", passages, queries)
