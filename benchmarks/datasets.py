@@ -102,9 +102,14 @@ def _squad_like(name: str, language: str, path: Path) -> RetrievalSet:
 
 
 def cranfield(folder: Path) -> RetrievalSet:
-    """Cranfield: 1,400 abstracts, 225 queries in the order of the file, a judgement of 1 and more is relevant (gain 1)."""
+    """Cranfield: 1,400 abstracts, 225 queries in the order of the file, a judgement of 1 and more is relevant (gain 1).
+
+    The abstract repeats its title, as it does in the collection.
+    """
     documents = _cranfield_records((folder / "cranfield" / "cran.all.1400").read_text("utf-8"))
-    passages = [Passage(f"cranfield-{i}", fields.get("T", ""), _body(fields)) for i, fields in enumerate(documents, 1)]
+    passages = [
+        Passage(f"cranfield-{i}", fields.get("T", ""), fields.get("W", "")) for i, fields in enumerate(documents, 1)
+    ]
     relevant: dict[int, dict[str, int]] = {}
     for line in (folder / "cranfield" / "cranqrel").read_text("utf-8").splitlines():
         query, document, grade = (int(field) for field in line.split()[:3])
@@ -113,11 +118,6 @@ def cranfield(folder: Path) -> RetrievalSet:
     texts = [fields["W"] for fields in _cranfield_records((folder / "cranfield" / "cran.qry").read_text("utf-8"))]
     queries = [Query(f"cranfield-q{i}", text, relevant[i]) for i, text in enumerate(texts, 1) if i in relevant]
     return RetrievalSet("cranfield", "en", passages, queries)
-
-
-def _body(fields: dict[str, str]) -> str:
-    """The abstract without the title that it begins with."""
-    return fields.get("W", "").removeprefix(fields.get("T", "")).strip()
 
 
 def _cranfield_records(text: str) -> Iterable[dict[str, str]]:

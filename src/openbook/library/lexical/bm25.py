@@ -21,10 +21,10 @@ from openbook.library.lexical.counts import TermCounts, hash_terms
 from openbook.library.lexical.postings import Postings, invert, merge
 from openbook.library.lexical.ranking import TermList, rank
 from openbook.library.lexical.tokenize import query_terms
+from openbook.library.rows import Ids, Rows
 
 K1, B = 1.2, 0.75
 
-Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 
@@ -37,17 +37,13 @@ class LexicalIndex(Protocol):
 
 
 class _State(NamedTuple):
-    """One consistent view of all rows (base first, then added ones in the order of their arrival)."""
+    """One consistent view of the index."""
 
-    ids: Ids
-    order: NDArray[np.int64] | None
-    """argsort of `ids`, None where they ascend"""
-    alive: NDArray[np.bool_] | None
-    """None while nothing is deleted"""
-    live_rows: int
+    rows: Rows
     mean_length: float
+    """Terms of a live chunk on average"""
     norms: NDArray[np.float32]
-    """k1 (1 - b + b length / mean length) of each row"""
+    """(N,) k1 (1 - b + b length / mean length)"""
 
 
 class Bm25Index:
@@ -95,7 +91,7 @@ class Bm25Index:
             return
         with self._lock:
             self._delete(ids)
-            first = self._rows()
+            first = self._size()
             added = invert(np.arange(first, first + len(ids), dtype=np.int32), counted)
             self._ids.append(ids)
             self._lengths.append(np.array([counts.length for counts in counted], np.uint32))
@@ -119,38 +115,36 @@ class Bm25Index:
         with self._lock:
             state = self._current()
             lists = self._lists(state, hashes, weights)
-        rows = None if allowed is None else _rows_of(state, allowed)
-        best, scores = rank(lists, state.norms, k, rows)
-        ids = state.ids[best]
+        chosen = None if allowed is None else state.rows.find(allowed)
+        best, scores = rank(lists, state.norms, k, chosen)
+        ids = state.rows.ids[best]
         order = np.lexsort((ids, -scores))
         return ids[order], scores[order]
 
     def count(self) -> int:
         with self._lock:
-            return self._current().live_rows
+            return self._current().rows.live
 
     def describe(self) -> dict[str, Any]:
         with self._lock:
             state = self._current()
             return {
                 "kind": "built-in BM25",
-                "chunks": state.live_rows,
+                "chunks": state.rows.live,
                 "base_chunks": len(self._ids[0]),
-                "added_chunks": self._rows() - len(self._ids[0]),
-                "deleted_chunks": self._rows() - state.live_rows,
+                "added_chunks": self._size() - len(self._ids[0]),
+                "deleted_chunks": self._size() - state.rows.live,
                 "mean_length_terms": round(state.mean_length, 1),
                 "k1": self.k1,
                 "b": self.b,
                 **self.meta,
             }
 
-    def _rows(self) -> int:
+    def _size(self) -> int:
         return sum(len(ids) for ids in self._ids)
 
     def _delete(self, ids: Ids) -> None:
-        state = self._current()
-        rows = _rows_of(state, ids)
-        gone = rows if state.alive is None else rows[state.alive[rows]]
+        gone = self._current().rows.find(ids)
         if len(gone):
             self._deleted += gone.tolist()
             self._state = None
@@ -165,15 +159,11 @@ class Bm25Index:
             ids, lengths = np.concatenate(self._ids), np.concatenate(self._lengths)
             base = len(self._ids[0])
             self._ids, self._lengths = [ids[:base], ids[base:]], [lengths[:base], lengths[base:]]
-            order = None if np.all(ids[1:] > ids[:-1]) else np.argsort(ids, kind="stable")
-            alive = None
-            if self._deleted:
-                alive = np.ones(len(ids), bool)
-                alive[self._deleted] = False
-            live = lengths if alive is None else lengths[alive]
-            mean = float(live.mean(dtype=np.float64)) if len(live) and live.any() else 1.0
+            rows = Rows.of(ids, self._deleted)
+            live = lengths if rows.alive is None else lengths[rows.alive]
+            mean = float(live.mean(dtype=np.float64)) if live.any() else 1.0
             norms = (self.k1 * (1 - self.b + self.b * lengths / mean)).astype(np.float32)
-            self._state = _State(ids, order, alive, len(live), mean, norms)
+            self._state = _State(rows, mean, norms)
         return self._state
 
     def _lists(self, state: _State, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> list[TermList]:
@@ -188,10 +178,10 @@ class Bm25Index:
             slices = [slice(s.offsets[at], s.offsets[at + 1]) for s, at in parts]
             rows = _joined([s.rows[cut] for (s, _), cut in zip(parts, slices, strict=True)])
             counts = _joined([s.counts[cut] for (s, _), cut in zip(parts, slices, strict=True)])
-            if state.alive is not None:
-                kept = state.alive[rows]
+            if state.rows.alive is not None:
+                kept = state.rows.alive[rows]
                 rows, counts = rows[kept], counts[kept]
-            idf = weight * np.log(1 + (state.live_rows - len(rows) + 0.5) / (len(rows) + 0.5))
+            idf = weight * np.log(1 + (state.rows.live - len(rows) + 0.5) / (len(rows) + 0.5))
             in_base_only = len(parts) == 1 and parts[0][0] is self._segments[0] and len(self._peaks) > 0
             # A longer mean length shrinks every norm by at most `stretch`, so no share grows by more.
             peak = min(1.0, float(self._peaks[parts[0][1]]) * stretch) if in_base_only else 1.0
@@ -201,15 +191,3 @@ class Bm25Index:
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _rows_of(state: _State, ids: Ids) -> NDArray[np.int64]:
-    """Ascending live rows of those `ids` that are there; of an id that was replaced, its last row."""
-    known = state.ids if state.order is None else state.ids[state.order]
-    if not len(known):
-        return np.empty(0, np.int64)
-    at = np.searchsorted(known, ids, side="right") - 1
-    at = at[(at >= 0) & (known[at] == ids)]
-    rows = at if state.order is None else state.order[at]
-    rows = rows if state.alive is None else rows[state.alive[rows]]
-    return rows if state.order is None else np.sort(rows)
