@@ -149,6 +149,10 @@ class Builder:
             ]
         self.anchors += moved
 
+    def text(self, block: Block) -> str:
+        """The text of a block that was added."""
+        return "".join(self._parts)[block.start : block.end]
+
     def note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)

@@ -173,7 +173,7 @@ class _Walk:
         if not text:
             return
         if self.level:
-            self.builder.add("heading", flat(text), level=self.level, part=self.part)
+            self.builder.add("heading", flat(text).strip("\u200b\ufeff#¶"), level=self.level, part=self.part)
         elif self.lists or self.marker:
             self.items.append((self.marker or "  " * len(self.lists)) + text)
             self.marker = "" if self.lists else self.marker

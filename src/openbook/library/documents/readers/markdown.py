@@ -159,7 +159,7 @@ class _Markdown:
                     _LIST.match(self.lines[after]) or self.lines[after].startswith(("  ", "\t"))
                 ):
                     break
-            elif self._interrupts(line) and not line.startswith(("  ", "\t")):
+            elif not _LIST.match(line) and not line.startswith(("  ", "\t")) and self._interrupts(line):
                 break
             self.at += 1
         lines = [line.rstrip() for line in self.lines[start : self.at] if line.strip()]
