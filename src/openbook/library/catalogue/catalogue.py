@@ -13,6 +13,10 @@ from openbook.core.errors import UsageError
 from openbook.library.catalogue.connection import CATALOGUE, open_reader, open_writer, reading, transaction
 from openbook.library.catalogue.lease import IngestLease
 
+_COUNT_STATE = (
+    "INSERT INTO meta VALUES ('state', '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
+)
+
 
 class Catalogue:
     """The catalogue in `directory`. `read()` and `write()` give a connection inside a transaction.
@@ -50,6 +54,7 @@ class Catalogue:
             writer = self._connect_writer()
             with transaction(writer, self.path):
                 yield writer
+                writer.execute(_COUNT_STATE)
 
     @contextmanager
     def ingest_lease(self) -> Iterator[IngestLease]:

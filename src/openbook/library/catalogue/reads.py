@@ -123,6 +123,18 @@ def slice_of_text(connection: apsw.Connection, document_id: int, byte_start: int
         blob.close()
 
 
+def text_between(connection: apsw.Connection, document_id: int, start: int, end: int) -> str:
+    """The slice `start:end` in code points; for spans that are not those of a chunk."""
+    query = "SELECT substr(text, ? + 1, ? - ?) FROM documents WHERE id = ?"
+    return str(connection.execute(query, (start, end, start, document_id)).get)
+
+
+def every_chunk_id(connection: apsw.Connection, generation_id: int) -> NDArray[np.int64]:
+    """Ascending ids of all chunks of a generation."""
+    rows = connection.execute("SELECT id FROM chunks WHERE generation_id = ? ORDER BY id", (generation_id,))
+    return np.fromiter((row[0] for row in rows), dtype=np.int64)
+
+
 def allowed_chunk_ids(connection: apsw.Connection, scope: Scope, generation_id: int) -> NDArray[np.int64] | None:
     """Sorted ids of the chunks that `scope` shows; None when it shows all."""
     if scope.is_everything:
@@ -190,6 +202,11 @@ def document_with_content(
         return None
     rows = connection.execute("SELECT path FROM paths WHERE document_id = ? ORDER BY path", (found,))
     return int(found), tuple(row[0] for row in rows)
+
+
+def state(connection: apsw.Connection) -> int:
+    """A number that every committed change of the library raises."""
+    return int(connection.execute("SELECT value FROM meta WHERE key = 'state'").get or 0)
 
 
 def counts(connection: apsw.Connection, scope: Scope, generation_id: int) -> dict[str, int]:

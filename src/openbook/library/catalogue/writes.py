@@ -148,6 +148,21 @@ def delete_document(connection: apsw.Connection, document_id: int) -> None:
     _delete_if_unreachable(connection, document_id)
 
 
+def drop_empty_roots(connection: apsw.Connection) -> None:
+    """Forgets roots that are single files and lead to nothing any more, so that `sync` does not bring them back."""
+    connection.execute(
+        "DELETE FROM roots WHERE kind = 'file' AND NOT EXISTS (SELECT 1 FROM paths p WHERE p.root_id = roots.id)"
+    )
+
+
+def set_version(connection: apsw.Connection, collection: str, sha256: str, suffix: str, version: int) -> None:
+    """Gives a document that was imported the version that it had."""
+    connection.execute(
+        "UPDATE documents SET version = ? WHERE collection_id = ? AND sha256 = ? AND suffix = ?",
+        (version, collection_id(connection, collection), sha256, suffix),
+    )
+
+
 def delete_chunks(connection: apsw.Connection, condition: str, bindings: Iterable[int]) -> None:
     """Deletes chunks with all that belongs to them, and logs each for the derived and the external indexes."""
     rows = list(connection.execute(f"SELECT id, generation_id FROM chunks WHERE {condition}", tuple(bindings)))

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from openbook.core.errors import UnreadableFile
-from openbook.core.messages import Embedder, Scorer, TokenCounter
+from openbook.core.errors import ModelUnavailable
+from openbook.core.messages import Embedder, Scorer
 from openbook.core.progress import Progress
 from openbook.core.sandbox import WorkerFailure, WorkerPool
 from openbook.core.threads import available_cpus
@@ -24,8 +24,9 @@ from openbook.library.catalogue.rows import FoundFile
 from openbook.library.documents.model import Document
 from openbook.library.ingest.plan import Plan
 from openbook.library.ingest.records import planned_lines
-from openbook.library.ingest.work import Plain, chunk_plain, read_result
+from openbook.library.ingest.work import Plain, chunk_plain, counter_of, read_result
 from openbook.library.split.settings import SplitSettings
+from openbook.library.split.similarity import EmbedderSimilarity
 from openbook.library.split.split import split
 
 BATCH_CHUNKS = 512
@@ -44,7 +45,6 @@ class IngestSettings:
     tokenizer: str | None
     embedder: Embedder | None
     generation_id: int
-    scorer: Scorer | None = None
     max_file_bytes: int = 100_000_000
     timeout_s: float = 120.0
     memory_bytes: int = 3 << 30
@@ -165,16 +165,22 @@ def _note_failure(catalogue: Catalogue, outcome: Outcome, file: FoundFile, failu
 
 
 def split_here(result: Plain, settings: IngestSettings) -> None:
-    """Splits in this process, where the scorer lives."""
+    """Splits in this process, where the embedder lives that scores neighbours."""
     document = Document.from_plain(result["document"])
-    chunks = split(document, settings.split, _tokens(settings), settings.scorer)
+    scorer = similarity_of(settings.split, settings.embedder)
+    chunks = split(document, settings.split, counter_of(settings.tokenizer), scorer)
     result["chunks"] = [chunk_plain(chunk, document) for chunk in chunks]
 
 
-def _tokens(settings: IngestSettings) -> TokenCounter:
-    if settings.embedder is None:
-        raise UnreadableFile("the semantic splitter needs an embedder", "`openbook setup embedder`")
-    return settings.embedder.tokens
+def similarity_of(split: SplitSettings, embedder: Embedder | None) -> Scorer | None:
+    """The scorer that a splitter needs: the embedder's similarity for the semantic one, None for the others."""
+    if split.splitter != "semantic":
+        return None
+    if embedder is None:
+        raise ModelUnavailable(
+            "the semantic splitter needs an embedder", "`openbook setup embedder`, or another splitter"
+        )
+    return EmbedderSimilarity(embedder)
 
 
 def _batches(

@@ -46,7 +46,7 @@ def work(task: Plain) -> Plain:
     chunks = None
     if task["split"] is not None:
         settings = SplitSettings.model_validate(task["split"])
-        chunks = [chunk_plain(chunk, document) for chunk in split(document, settings, _counter(task["tokenizer"]))]
+        chunks = [chunk_plain(chunk, document) for chunk in split(document, settings, counter_of(task["tokenizer"]))]
     return {
         "document": document.to_plain(),
         "language": detect_language(document.text),
@@ -121,7 +121,8 @@ def without_surrogates(document: Document) -> Document:
     return Document(**{**document.__dict__, "text": text})
 
 
-def _counter(tokenizer: str | None) -> TokenCounter:
+def counter_of(tokenizer: str | None) -> TokenCounter:
+    """The token counter of a tokenizer's directory; the approximate one for None."""
     key = tokenizer or ""
     if key not in _counters:
         _counters[key] = CheckpointTokens(Path(tokenizer)) if tokenizer else ApproximateTokens()

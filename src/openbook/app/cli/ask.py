@@ -1,0 +1,137 @@
+"""`openbook ask` and `chat`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openbook.app.cli.options import (
+    CollectionOption,
+    FilterOption,
+    JsonOption,
+    LibraryOption,
+    opened,
+    print_json,
+    settings,
+    shown_path,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from openbook.assistant.answer.answer import Answer, Citation
+
+_ABSTAINED = 3
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="DIR|URL|URL#NAME|NAME", help="Who writes the answer; without it, a quotation."),
+]
+MaxWrongOption = Annotated[
+    float | None,
+    typer.Option("--max-wrong", metavar="SHARE", help="Share of unanswerable questions that may be answered."),
+]
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="In English or Chinese.")],
+    model: ModelOption = None,
+    max_wrong: MaxWrongOption = None,
+    filter_: FilterOption = None,
+    collection: CollectionOption = None,
+    library: LibraryOption = None,
+    fail_on_abstain: Annotated[bool, typer.Option("--fail-on-abstain", help="Exit with 3 without an answer.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer a question with citations that were checked, or say that the library has no answer."""
+    chosen = settings()
+    with opened(library) as desk:
+        answer = desk.ask(
+            question,
+            model=model or chosen.model,
+            max_wrong=max_wrong or chosen.max_wrong,
+            filters=filter_ or (),
+            collections=[collection] if collection else None,
+        )
+    if as_json:
+        print_json(answer.to_json())
+    else:
+        print_answer(answer)
+    if answer.abstained and fail_on_abstain:
+        sys.exit(_ABSTAINED)
+
+
+def chat(
+    model: ModelOption = None,
+    max_wrong: MaxWrongOption = None,
+    filter_: FilterOption = None,
+    collection: CollectionOption = None,
+    library: LibraryOption = None,
+) -> None:
+    """Ask in a conversation; follow-up questions are understood from what went before. An empty line ends it."""
+    chosen = settings()
+    history: list[tuple[str, str]] = []
+    with opened(library) as desk:
+        while True:
+            try:
+                question = input("? ").strip()
+            except EOFError:
+                break
+            if not question:
+                break
+            answer = desk.ask(
+                question,
+                model=model or chosen.model,
+                max_wrong=max_wrong or chosen.max_wrong,
+                history=history,
+                filters=filter_ or (),
+                collections=[collection] if collection else None,
+            )
+            if answer.standalone and answer.standalone != question:
+                print(f"  (searched for: {answer.standalone})")
+            print_answer(answer)
+            history.append((question, answer.answer))
+
+
+def print_answer(answer: Answer) -> None:
+    """The answer with its marks, then each citation with its place; or the abstention and what came near."""
+    if answer.abstained:
+        print(answer.answer)
+        for hit in answer.nearest:
+            text = " ".join(hit.text.split())
+            place = f", page {hit.page}" if hit.page else ""
+            print(f"  near: {shown_path(hit.path)}{place}: {text[:160]}{' ...' if len(text) > 160 else ''}")
+    else:
+        print(_marked(answer))
+        print()
+        for citation in answer.citations:
+            _print_citation(citation)
+    who = "a quotation" if answer.mode == "extractive" else f"written by {answer.model}"
+    print(f"({who}; confidence {answer.confidence:.2f})")
+    for warning in answer.warnings:
+        warn(warning)
+
+
+def _marked(answer: Answer) -> str:
+    """The answer's text with [n] after each sentence, and [?] where nothing supports it."""
+    parts: list[str] = []
+    position = 0
+    for sentence in answer.sentences:
+        marks = "".join(f"[{n}]" for n in sentence.citations) + ("" if sentence.supported else "[?]")
+        parts += [answer.answer[position : sentence.end], marks and f" {marks}"]
+        position = sentence.end
+    return "".join(parts) + answer.answer[position:]
+
+
+def _print_citation(citation: Citation) -> None:
+    places = [f"page {citation.page}"] if citation.page else []
+    cells = [f"{anchor.sheet}!{anchor.cell}" for anchor in citation.anchors if anchor.sheet and anchor.cell]
+    places += [", ".join(cells[:6])] if cells else []
+    places += [" > ".join(citation.heading)] if citation.heading else []
+    stale = "  (the file has changed since)" if citation.stale else ""
+    print(f"[{citation.n}] {shown_path(citation.path)}" + (f" ({'; '.join(places)})" if places else "") + stale)
+    if citation.table_header:
+        print(f"    | {' '.join(citation.table_header.split())}")
+    print(f"    “{' '.join(citation.quote.split())}”")
+    for failure in citation.failed:
+        print(f"    ! {failure}")

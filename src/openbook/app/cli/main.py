@@ -1,0 +1,76 @@
+"""The command `openbook`: one file a command; nothing heavy is imported before the command that needs it runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from openbook.app.cli import add, ask, check, config, doctor, evaluate, exchange, listing, search, setup
+from openbook.core.errors import OpenbookError
+
+app = typer.Typer(
+    name="openbook",
+    help="Answers from your own documents, with citations that are checked.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+app.command("init")(add.init)
+app.command("add")(add.add)
+app.command("sync")(add.sync)
+app.command("ls")(listing.ls)
+app.command("show")(listing.show)
+app.command("rm")(listing.rm)
+app.command("search")(search.search)
+app.command("ask")(ask.ask)
+app.command("chat")(ask.chat)
+app.command("check")(check.check)
+app.command("reembed")(check.reembed)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
+app.command("doctor")(doctor.doctor)
+app.add_typer(evaluate.app, name="eval", help="Measure retrieval on questions of your own.")
+app.add_typer(config.app, name="config", help="Settings that hold for every call.")
+app.add_typer(setup.app, name="setup", help="Install what a plain `pip install` leaves out.")
+
+
+def _version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version
+
+        print(f"openbook {version('openbook')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Runs a command. Errors are printed with their remedy, without a traceback; Ctrl-C ends with 130."""
+    try:
+        app()
+    except OpenbookError as error:
+        print(f"openbook: {error.message}", file=sys.stderr)
+        if error.remedy:
+            print(f"  → {error.remedy}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("openbook: interrupted; what was committed is kept", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

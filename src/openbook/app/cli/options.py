@@ -1,0 +1,110 @@
+"""Options that several commands share, and how a command opens its library."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from openbook.assistant.desk import Library
+    from openbook.core.config import Settings
+    from openbook.core.progress import Progress
+    from openbook.library.split.settings import SplitSettings
+
+LibraryOption = Annotated[
+    str | None,
+    typer.Option("--library", "-L", metavar="NAME|PATH", help="The library; a bare name lives under $OPENBOOK_HOME."),
+]
+CollectionOption = Annotated[str | None, typer.Option("--collection", metavar="NAME", help="Only this collection.")]
+FilterOption = Annotated[
+    list[str] | None,
+    typer.Option("--filter", metavar="FIELD=VALUE", help="path, title, language, kind (globs) or modified>=DATE."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+SplitterOption = Annotated[
+    str | None, typer.Option("--splitter", metavar="NAME", help="recursive (default), discourse or semantic.")
+]
+ChunkTokensOption = Annotated[
+    int | None, typer.Option("--chunk-tokens", metavar="N", help="The most tokens of a chunk (default 192).")
+]
+OverlapOption = Annotated[
+    int | None,
+    typer.Option("--overlap-tokens", metavar="N", help="Tokens repeated where one block is cut (default 0)."),
+]
+EmbedderOption = Annotated[
+    str | None,
+    typer.Option("--embedder", metavar="DIR|URL", help='A sentence-transformers directory, an endpoint, or "none".'),
+]
+
+
+def settings() -> Settings:
+    from openbook.core.config import load_settings
+
+    return load_settings()
+
+
+@contextmanager
+def opened(library: str | None, *, create: bool = False, **options: Any) -> Iterator[Library]:
+    """The library of a command, closed at its end."""
+    from openbook.assistant.desk import Library
+
+    chosen = settings()
+    with Library.open(library or chosen.library, create=create, precision=chosen.precision, **options) as one:
+        yield one
+
+
+def split_settings(splitter: str | None, chunk_tokens: int | None, overlap_tokens: int | None) -> SplitSettings:
+    """The settings of a new library; raises `UsageError` that names the option and what is allowed."""
+    from openbook.core.config import validated
+    from openbook.library.split.settings import SplitSettings
+
+    given = {"splitter": splitter, "chunk_tokens": chunk_tokens, "overlap_tokens": overlap_tokens}
+    return validated(SplitSettings, {name: value for name, value in given.items() if value is not None}, "option")
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def warn(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
+def shown_path(path: str) -> str:
+    """A path as it is shortest to read: relative to the working directory when it lies below."""
+    folder = os.getcwd() + os.sep  # noqa: PTH109
+    return path.removeprefix(folder)
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Progress]:
+    """A bar on standard error while the block runs; nothing when `quiet` or when nobody watches."""
+    from openbook.core.progress import silent
+
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[what]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, what="")
+
+        def show(stage: str, done: int, total: int | None, what: str) -> None:
+            bar.update(task, description=stage, completed=done, total=total, what=Path(what).name)
+
+        yield show

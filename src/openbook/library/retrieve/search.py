@@ -1,0 +1,264 @@
+"""One question to a library: BM25 and vectors, fused, folded, optionally reranked; every stage scored and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from openbook.core.errors import UsageError
+from openbook.core.messages import Embedder
+from openbook.library.catalogue import reads
+from openbook.library.catalogue.rows import ChunkRow, DocumentRow, Generation
+from openbook.library.catalogue.scope import OWNER, Scope
+from openbook.library.lexical.language import detect_language
+from openbook.library.lexical.query import Query, parse_query
+from openbook.library.retrieve.fold import Passage, fold_passages
+from openbook.library.retrieve.fuse import DEPTH, Fused, Ranked, fuse_ranks, fuse_z_scores
+from openbook.library.retrieve.hit import Hit, SearchResult
+from openbook.library.retrieve.indexes import Indexes
+from openbook.library.retrieve.weights import dense_weight
+from openbook.library.store import NO_EMBEDDER_NOTE, LibraryStore, language_note
+
+Mode = Literal["hybrid", "dense", "bm25"]
+Fusion = Literal["z-score", "rrf"]
+MODES = ("hybrid", "dense", "bm25")
+MOST_CHARACTERS = 8_192
+_RERANK_DEPTH = 30
+
+
+class Stopwatch:
+    """Milliseconds of each stage, in order."""
+
+    def __init__(self) -> None:
+        self.timings_ms: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = (time.perf_counter() - began) * 1000
+            self.timings_ms[name] = round(self.timings_ms.get(name, 0.0) + spent, 3)
+
+    def total(self) -> dict[str, float]:
+        return self.timings_ms | {"total": round((time.perf_counter() - self._began) * 1000, 3)}
+
+
+def search(
+    store: LibraryStore,
+    text: str,
+    k: int = 10,
+    *,
+    mode: Mode = "hybrid",
+    scope: Scope = OWNER,
+    fusion: Fusion = "z-score",
+    rerank: bool = True,
+) -> SearchResult:
+    """The `k` best passages for `text` among what `scope` shows.
+
+    `"a phrase"`, `prefix*` and `-word` in `text` limit the passages before the best are taken. Raises `UsageError`
+    for an empty or overlong query, an unknown mode, or `dense` in a library without an embedder.
+    """
+    _check(text, k, mode)
+    watch = Stopwatch()
+    warnings: list[str] = []
+    query = parse_query(text)
+    language = detect_language(query.text)
+    generation = store.generation()
+    embedder, weight = _embedder_for(store, generation, mode, language, warnings)
+    vector = None
+    if embedder is not None and weight > 0 and query.text.strip():
+        with watch.stage("embed_query"):
+            vector = embedder.embed([query.text], "query")[0]
+    with store.catalogue.read() as connection:
+        with watch.stage("open_indexes"):
+            indexes = store.indexes.current(connection)
+        if vector is not None and indexes.generation.embedder_hash != generation.embedder_hash:
+            vector = None
+            warnings.append("the library switched to another embedder meanwhile: this search used BM25 alone")
+        with watch.stage("filter"):
+            allowed = _allowed(connection, store, scope, indexes.generation, query)
+        lists = _lists(indexes, query, vector, weight, allowed, mode, max(DEPTH, 4 * k), watch)
+        with watch.stage("fuse"):
+            fused = fuse_ranks(list(lists.values())) if fusion == "rrf" else fuse_z_scores(list(lists.values()))
+        with watch.stage("fetch"):
+            hits = _hits(
+                connection, scope, indexes.generation, fused, lists, k if not reranks(store, rerank) else _RERANK_DEPTH
+            )
+    if reranks(store, rerank):
+        with watch.stage("rerank"):
+            hits = _reranked(store, query.text, hits)
+    hits = [hit.ranked(number) for number, hit in enumerate(hits[:k], 1)]
+    return SearchResult(text, indexes.generation.id, mode, language, hits, watch.total(), warnings)
+
+
+def reranks(store: LibraryStore, wanted: bool) -> bool:
+    return wanted and store.reranker is not None
+
+
+def _check(text: str, k: int, mode: str) -> None:
+    if not text.strip():
+        raise UsageError("the query is empty", "ask for something")
+    if len(text) > MOST_CHARACTERS:
+        raise UsageError(f"the query has {len(text)} characters, the limit is {MOST_CHARACTERS}", "shorten it")
+    if mode not in MODES:
+        raise UsageError(f"mode {mode!r} is not known", f"one of {', '.join(MODES)}")
+    if not 1 <= k <= 1_000:
+        raise UsageError(f"k = {k} is out of range", "1 to 1000")
+
+
+def _embedder_for(
+    store: LibraryStore, generation: Generation, mode: Mode, language: str, warnings: list[str]
+) -> tuple[Embedder | None, float]:
+    """The embedder of this search and the weight of its list; (None, 0) where BM25 answers alone."""
+    if mode == "bm25":
+        return None, 0.0
+    if generation.embedder_hash is None:
+        if mode == "dense":
+            raise UsageError("the library has no vectors", "`openbook setup embedder`, then `openbook reembed default`")
+        warnings.append(NO_EMBEDDER_NOTE)
+        return None, 0.0
+    weight = dense_weight(generation.embedder_hash, store.languages(generation), language)
+    if mode == "hybrid" and weight == 0:
+        warnings.append(language_note(str(generation.embedder), language))
+        return None, 0.0
+    return store.embedder(generation), 1.0 if mode == "dense" else weight
+
+
+def _allowed(
+    connection: apsw.Connection, store: LibraryStore, scope: Scope, generation: Generation, query: Query
+) -> NDArray[np.int64] | None:
+    """Ascending ids of the chunks that scope and query leave; None when neither leaves anything out."""
+    allowed = store.scopes.allowed(connection, scope, generation)
+    for expression in query.required():
+        found = reads.phrase_chunk_ids(connection, expression)
+        allowed = found if allowed is None else np.intersect1d(allowed, found, assume_unique=True)
+    for expression in query.excluded():
+        gone = reads.phrase_chunk_ids(connection, expression)
+        if allowed is None:
+            allowed = reads.every_chunk_id(connection, generation.id)
+        allowed = np.setdiff1d(allowed, gone, assume_unique=True)
+    return allowed
+
+
+def _lists(
+    indexes: Indexes,
+    query: Query,
+    vector: NDArray[np.float32] | None,
+    weight: float,
+    allowed: NDArray[np.int64] | None,
+    mode: Mode,
+    depth: int,
+    watch: Stopwatch,
+) -> dict[str, Ranked]:
+    """The ranked lists by name; `dense` alone in dense mode."""
+    lists: dict[str, Ranked] = {}
+    if mode != "dense":
+        with watch.stage("bm25"):
+            share = 1.0 - weight if vector is not None else 1.0
+            lists["bm25"] = Ranked(*indexes.lexical.search(query.text, depth, allowed), share)
+    if vector is not None and indexes.vectors is not None:
+        with watch.stage("dense"):
+            lists["dense"] = Ranked(*indexes.vectors.search(vector, depth, allowed), weight)
+    return lists
+
+
+def _hits(
+    connection: apsw.Connection,
+    scope: Scope,
+    generation: Generation,
+    fused: Fused,
+    lists: dict[str, Ranked],
+    k: int,
+) -> list[Hit]:
+    """Hits from fused chunk ids, best first: equal passages folded, neighbours merged, until there are `k`."""
+    found: list[Passage] = []
+    rows: dict[int, ChunkRow] = {}
+    documents: dict[int, DocumentRow] = {}
+    taken = 0
+    while taken < len(fused.ids) and len(found) < k:
+        step = fused.ids[taken : taken + max(2 * k, 16)]
+        taken += len(step)
+        fresh = reads.chunks_by_id(connection, scope, generation.id, step.tolist())
+        rows |= fresh
+        unknown = {row.document_id for row in fresh.values()} - set(documents)
+        documents |= reads.documents_by_id(connection, scope, sorted(unknown))
+        ordered = [rows[int(chunk_id)] for chunk_id in fused.ids[:taken] if int(chunk_id) in rows]
+        found = fold_passages(ordered, documents)
+    scores = {name: dict(zip(one.ids.tolist(), one.scores.tolist(), strict=True)) for name, one in lists.items()}
+    totals = dict(zip(fused.ids.tolist(), fused.scores.tolist(), strict=True))
+    return [_hit(connection, number, passage, documents, scores, totals) for number, passage in enumerate(found[:k], 1)]
+
+
+def _hit(
+    connection: apsw.Connection,
+    rank: int,
+    passage: Passage,
+    documents: dict[int, DocumentRow],
+    scores: dict[str, dict[int, float]],
+    totals: dict[int, float],
+) -> Hit:
+    best = passage.best
+    document = documents[best.document_id]
+    path, *others = document.paths or ("",)
+    text = reads.text_between(connection, best.document_id, passage.start, passage.end)
+    score = totals[best.id]
+    return Hit(
+        rank=rank,
+        id=f"c{best.id}",
+        document_id=f"d{best.document_id}",
+        collection=document.collection,
+        path=path,
+        also_in=(*others, *(p for p in passage.also_in if p != path and p not in others)),
+        title=document.title,
+        page=passage.page,
+        heading=best.heading,
+        start=passage.start,
+        end=passage.end,
+        text=text,
+        anchors=tuple(reads.anchors_between(connection, best.document_id, passage.start, passage.end)),
+        sha256=document.sha256,
+        modified=document.modified,
+        stale=is_stale(connection, path, document),
+        language=best.language,
+        score=score,
+        scores={
+            "dense": scores.get("dense", {}).get(best.id),
+            "bm25": scores.get("bm25", {}).get(best.id),
+            "fused": score,
+            "rerank": None,
+        },
+        chunk_ids=passage.chunk_ids,
+    )
+
+
+def is_stale(connection: apsw.Connection, path: str, document: DocumentRow) -> bool:
+    """Whether the file behind `path` is no longer what was read: changed, gone, or changed and unreadable."""
+    known = reads.path_row(connection, path, document.collection)
+    if known is None or known.failure is not None:
+        return True
+    try:
+        status = Path(path.partition("#")[0] if document.suffix == "#record" else path).stat()
+    except OSError:
+        return True
+    if document.suffix == "#record":
+        return status.st_mtime_ns != known.mtime_ns
+    return (status.st_size, status.st_mtime_ns) != (known.size_bytes, known.mtime_ns)
+
+
+def _reranked(store: LibraryStore, text: str, hits: Sequence[Hit]) -> list[Hit]:
+    assert store.reranker is not None
+    if not hits:
+        return []
+    ranks = store.reranker.rank(text, [hit.text for hit in hits])
+    order = np.argsort(-ranks, kind="stable")
+    return [hits[int(i)].rescored(float(ranks[int(i)])) for i in order]

@@ -1,0 +1,171 @@
+"""A library that is open: its catalogue, its settings, and what is loaded only when it is needed."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from openbook.core.errors import IncompatibleEmbedder, ModelUnavailable, UsageError
+from openbook.core.messages import Embedder, Reranker
+from openbook.library.catalogue.catalogue import Catalogue
+from openbook.library.catalogue.generations import active_generation, create_generation
+from openbook.library.catalogue.rows import Generation
+from openbook.library.embed.open import describe_embedder, is_url, open_embedder
+from openbook.library.lexical.tokenize import TOKENIZER_VERSION
+from openbook.library.retrieve.indexes import DerivedIndexes
+from openbook.library.retrieve.scopes import ScopeCache
+from openbook.library.split.settings import SplitSettings
+
+if TYPE_CHECKING:
+    from openbook.library.embed.open import EmbedderDescription
+
+DEFAULT_EMBEDDER = "default"
+NO_EMBEDDER = "none"
+NO_EMBEDDER_NOTE = (
+    "no embedder is installed: search and answers use BM25 alone (`openbook setup embedder` installs one)"
+)
+
+
+_LANGUAGE_NAMES = {"zh": "Chinese", "en": "English", "ja": "Japanese", "ko": "Korean", "de": "German", "fr": "French"}
+
+
+def language_note(embedder: str, language: str) -> str:
+    """What to say when the embedder of a library does not know the language of a question."""
+    name = _LANGUAGE_NAMES.get(language, f"the language {language!r}")
+    return f"the library's embedder ({embedder}) has no {name}: this search used BM25 alone"
+
+
+class LibraryStore:
+    """The library in `directory`. Thread-safe; `close` ends its connections.
+
+    `embedder` and `reranker` may be given (any that satisfies the protocols); otherwise the embedder is the one that
+    the active generation names, loaded at the first use in `precision`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        precision: str = "auto",
+        embedder: Embedder | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self.directory = directory
+        self.catalogue = Catalogue(directory)
+        self.precision = precision
+        self.reranker = reranker
+        self._given_embedder = embedder
+        self._embedders: dict[str, Embedder] = {}
+        self._languages: dict[str, frozenset[str]] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def create(
+        cls, directory: Path, split: SplitSettings, embedder: str | None = None, *, precision: str = "auto"
+    ) -> LibraryStore:
+        """A new, empty library. `embedder`: a directory or URL, "none", or None for the default one where installed.
+
+        Raises `UsageError` when `directory` holds a library or other files.
+        """
+        if directory.exists() and any(directory.iterdir()):
+            raise UsageError(f"{directory} is not empty", "name a new directory, or use the library that is there")
+        name, description = embedder_named(embedder)
+        existed = directory.exists()
+        try:
+            catalogue = Catalogue(directory, create=True)
+            with catalogue.write() as connection:
+                create_generation(
+                    connection,
+                    "active",
+                    splitter=split.model_dump_json(),
+                    embedder=name,
+                    embedder_hash=description.hash if description else None,
+                    dimension=description.dimension if description else None,
+                    tokenizer_version=TOKENIZER_VERSION,
+                )
+            catalogue.close()
+        except BaseException:
+            if not existed:
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+        return cls(directory, precision=precision)
+
+    @cached_property
+    def scopes(self) -> ScopeCache:
+        return ScopeCache()
+
+    @cached_property
+    def indexes(self) -> DerivedIndexes:
+        return DerivedIndexes(self.catalogue)
+
+    def generation(self) -> Generation:
+        with self.catalogue.read() as connection:
+            return active_generation(connection)
+
+    def embedder(self, generation: Generation | None = None) -> Embedder | None:
+        """The embedder of a generation (the active one by default); None when it has none.
+
+        Raises `IncompatibleEmbedder` when what is found under its name makes other vectors, `ModelUnavailable` when
+        nothing is found.
+        """
+        generation = generation or self.generation()
+        if generation.embedder is None or generation.embedder_hash is None:
+            return None
+        if self._given_embedder is not None:
+            return matching(self._given_embedder, generation)
+        with self._lock:
+            if generation.embedder_hash not in self._embedders:
+                self._embedders[generation.embedder_hash] = self._open_embedder(generation)
+            return self._embedders[generation.embedder_hash]
+
+    def _open_embedder(self, generation: Generation) -> Embedder:
+        name = generation.embedder
+        found = open_embedder(None if name == DEFAULT_EMBEDDER else name, self.precision)  # type: ignore[arg-type]
+        if found is None:
+            raise ModelUnavailable(
+                f"the embedder of {self.directory} is not installed",
+                "`openbook setup embedder`, or search with --mode bm25",
+            )
+        return matching(found, generation)
+
+    def languages(self, generation: Generation) -> frozenset[str]:
+        """Languages that the embedder of a generation was trained for; found out without loading it."""
+        if generation.embedder_hash is None:
+            return frozenset()
+        if self._given_embedder is not None:
+            return self._given_embedder.languages
+        if generation.embedder_hash not in self._languages:
+            name = None if generation.embedder == DEFAULT_EMBEDDER else generation.embedder
+            description = describe_embedder(name)
+            self._languages[generation.embedder_hash] = description.languages if description else frozenset()
+        return self._languages[generation.embedder_hash]
+
+    def close(self) -> None:
+        self.catalogue.close()
+
+
+def matching(embedder: Embedder, generation: Generation) -> Embedder:
+    """`embedder`, if its vectors are those of the generation."""
+    if embedder.hash != generation.embedder_hash:
+        raise IncompatibleEmbedder(
+            f"the library was embedded with {generation.embedder} ({str(generation.embedder_hash)[:12]}), "
+            f"{embedder.name} ({embedder.hash[:12]}) makes other vectors",
+            "`openbook reembed MODEL` makes a new generation with it",
+        )
+    return embedder
+
+
+def embedder_named(name: str | None) -> tuple[str | None, EmbedderDescription | None]:
+    """What the catalogue keeps as the name of an embedder, and its description; (None, None) without one."""
+    if name == NO_EMBEDDER:
+        return None, None
+    if name is None or name == DEFAULT_EMBEDDER:
+        description = describe_embedder(None)
+        if description is None and name == DEFAULT_EMBEDDER:
+            raise ModelUnavailable("the default embedder is not installed", "`openbook setup embedder`")
+        return (DEFAULT_EMBEDDER, description) if description else (None, None)
+    described = describe_embedder(name)
+    return (name if is_url(name) else str(Path(name).expanduser().absolute())), described
