@@ -162,7 +162,8 @@ class Builder:
         if text not in self.not_searchable:
             self.not_searchable.append(text)
 
-    def document(self, title: str = "", metadata: Mapping[str, str] | None = None) -> Document:
+    def document(self, title: str = "", metadata: Mapping[str, str] | None = None, *, otherwise: str = "") -> Document:
+        """The finished document; its title is `title`, else the first heading, else `otherwise`."""
         text = "".join(self._parts)
         clean = encodable(text)
         if clean is not text:
@@ -184,7 +185,7 @@ class Builder:
             text=clean,
             blocks=tuple(self.blocks),
             anchors=tuple(self.anchors),
-            title=encodable(flat(title)) or self._first_heading(clean),
+            title=encodable(flat(title)) or self._first_heading(clean) or encodable(flat(otherwise)),
             kind=self.kind,
             receipt=receipt,
             metadata={key: encodable(value) for key, value in {**self.metadata, **(metadata or {})}.items()},

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 INSTALL = "install the extra: pip install 'openbook[ocr]'"
+SWITCH_ON = "OCR is switched off: allow it"
 MIN_PIXELS = 16
 MAX_PIXELS = 40_000_000
 
@@ -41,6 +42,11 @@ def find_ocr(wanted: bool | None) -> Ocr | None:
             raise ModelUnavailable("no OCR is installed", INSTALL)
         return None
     return RapidOcr()
+
+
+def cure() -> str:
+    """What makes pictures readable: installing the extra, or allowing it."""
+    return SWITCH_ON if is_installed() else INSTALL
 
 
 @functools.cache
@@ -119,9 +125,6 @@ def _rectangle(corners: Any) -> Box:
 
 @functools.cache
 def _engine() -> Any:
-    import logging
-
     from rapidocr import RapidOCR
 
-    logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    return RapidOCR(params={"EngineConfig.onnxruntime.intra_op_num_threads": 1})
+    return RapidOCR(params={"EngineConfig.onnxruntime.intra_op_num_threads": 1, "Global.log_level": "error"})

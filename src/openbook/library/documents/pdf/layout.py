@@ -17,7 +17,7 @@ from openbook.library.documents.pdf.lines import TextLine
 
 _MIN_GUTTER = 8.0  # points
 _MIN_COLUMN_ROWS = 3
-_MIN_COLUMN_TEXT = 14.0
+_MIN_COLUMN_TEXT = 20.0
 """Mean width of a column's lines in characters (a Chinese one counts twice) from which they are running text."""
 _BULLET = re.compile(r"(?:[-•●○▪◦■□·–*]|\(?\d{1,3}[.)、]|\(?[a-zA-Z][.)]|[（(][一二三四五六七八九十\d]+[)）])\s*\S")
 _SENTENCE_END = (".", "!", "?", ":", ";", "。", "！", "？", "：", "；", "”", '"', ")")

@@ -15,7 +15,7 @@ from typing import Any
 from openbook.core.errors import UnreadableFile
 from openbook.library.documents.build import Builder, Line
 from openbook.library.documents.model import Document
-from openbook.library.documents.ocr import INSTALL
+from openbook.library.documents.ocr import cure
 from openbook.library.documents.pdf.aligned import AlignedTable, split_aligned
 from openbook.library.documents.pdf.furniture import split_furniture
 from openbook.library.documents.pdf.layout import (
@@ -179,13 +179,13 @@ class _Reader:
             shown = ", ".join(map(str, numbers[:20])) + (f" and {len(numbers) - 20} more" if len(numbers) > 20 else "")
             return f"page{'s' if len(numbers) > 1 else ''} {shown}"
 
-        cure = "OCR found nothing" if self.source.ocr is not None else INSTALL
+        remedy = "OCR found nothing" if self.source.ocr is not None else cure()
         if self.unread:
-            self.builder.missing(f"{pages(self.unread)}: no text, probably scanned ({cure})")
+            self.builder.missing(f"{pages(self.unread)}: no text, probably scanned ({remedy})")
         if self.undecoded:
-            self.builder.missing(f"{pages(self.undecoded)}: the fonts decode to garbage ({cure})")
+            self.builder.missing(f"{pages(self.undecoded)}: the fonts decode to garbage ({remedy})")
         if self.unseen:
-            self.builder.missing(f"{pages(self.unseen)}: text inside pictures was not read ({INSTALL})")
+            self.builder.missing(f"{pages(self.unseen)}: text inside pictures was not read ({cure()})")
 
     def _information(self) -> dict[str, str]:
         try:

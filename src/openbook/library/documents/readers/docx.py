@@ -14,7 +14,7 @@ from typing import Any
 from openbook.library.documents.archive import Archive
 from openbook.library.documents.build import Builder, Cell, flat
 from openbook.library.documents.model import Document
-from openbook.library.documents.ocr import INSTALL, picture_text
+from openbook.library.documents.ocr import cure, picture_text
 from openbook.library.documents.readers.docx_styles import Numbering, Styles
 from openbook.library.documents.source import Source
 
@@ -63,11 +63,13 @@ class _Reader:
         self._notes()
         if self.unread_pictures:
             count = self.unread_pictures
-            self.builder.missing(f"text inside {count} picture{'s' if count > 1 else ''} was not read ({INSTALL})")
+            self.builder.missing(f"text inside {count} picture{'s' if count > 1 else ''} was not read ({cure()})")
         if any(True for _ in body.iter(f"{W}del")):
             self.builder.note("deleted text of tracked changes is left out, inserted text is read")
         information = self._information()
-        return self.builder.document(information.pop("title", "") or self.title, information)
+        return self.builder.document(
+            information.pop("title", "") or self.title, information, otherwise=self.source.stem
+        )
 
     def _related(self, kind: str) -> str:
         return next((target for name, target, _ in self.relations.values() if name == kind), "")

@@ -37,7 +37,7 @@ def read(source: Source) -> Document:
     builder = Builder("html")
     text, builder.encoding = _text(source.data)
     title = add_html(builder, text, page=True)
-    return builder.document(title or ("" if any(b.kind == "heading" for b in builder.blocks) else source.stem))
+    return builder.document(title, otherwise=source.stem)
 
 
 def add_html(builder: Builder, text: str, *, page: bool = False, part: str | None = None) -> str:
@@ -122,6 +122,8 @@ class _Walk:
     def _is_menu(self, node: Any, tag: str, attributes: dict[str, str | None]) -> bool:
         if tag == "nav" or attributes.get("role") in _MENU_ROLES:
             return True
+        if tag in ("ul", "ol") and _is_link_list(node):
+            return True
         parent = node.parent
         return tag == "footer" and parent is not None and parent.tag == "body"
 
@@ -199,6 +201,15 @@ class _Walk:
             self.builder.add("paragraph", flat(caption.text(separator=" ")), part=self.part)
         rows, header_rows = table_rows(node)
         self.builder.table(rows, header_rows=header_rows, part=self.part)
+
+
+def _is_link_list(node: Any) -> bool:
+    """Twenty short links and hardly anything else: languages, categories, an archive of months."""
+    links = node.css("li a")
+    if len(links) < 20:
+        return False
+    linked = sum(len(link.text()) for link in links)
+    return linked >= 0.95 * len("".join(node.text().split())) and linked / len(links) < 30
 
 
 def table_rows(table: Any) -> tuple[list[list[Cell]], int]:

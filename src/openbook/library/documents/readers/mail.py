@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 
 from openbook.core.errors import UnreadableFile
 from openbook.library.documents.build import Builder, flat
@@ -79,7 +79,7 @@ def _page(message: EmailMessage) -> EmailMessage:
     return message
 
 
-def _text(part: EmailMessage) -> str:
+def _text(part: MIMEPart) -> str:
     """The decoded text; a charset that is missing, unknown or wrong is detected instead."""
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""

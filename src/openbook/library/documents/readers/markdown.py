@@ -43,12 +43,7 @@ def read(source: Source) -> Document:
         metadata = _front_matter(front.group(1) or "")
         text = text[front.end() :]
     add_markdown(builder, text)
-    return builder.document(metadata.get("title", "") or first_title(builder, source.stem), metadata)
-
-
-def first_title(builder: Builder, otherwise: str) -> str:
-    """`otherwise` only where the document has no heading (an empty title makes `Builder` take the first heading)."""
-    return "" if any(block.kind == "heading" for block in builder.blocks) else otherwise
+    return builder.document(metadata.get("title", ""), metadata, otherwise=source.stem)
 
 
 def add_markdown(builder: Builder, text: str) -> None:

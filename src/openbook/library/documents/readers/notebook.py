@@ -8,7 +8,7 @@ from typing import Any
 
 from openbook.library.documents.build import Builder
 from openbook.library.documents.model import Document
-from openbook.library.documents.readers.markdown import add_markdown, first_title
+from openbook.library.documents.readers.markdown import add_markdown
 from openbook.library.documents.readers.plain import decoded_text
 from openbook.library.documents.source import Source
 
@@ -36,7 +36,7 @@ def read(source: Source) -> Document:
         builder.missing(f"{pictures} output pictures were not read")
     metadata = notebook.get("metadata", {})
     title = metadata.get("title", "") if isinstance(metadata, dict) else ""
-    return builder.document(title if isinstance(title, str) and title else first_title(builder, source.stem))
+    return builder.document(title if isinstance(title, str) else "", otherwise=source.stem)
 
 
 def _add_output(builder: Builder, output: dict[str, Any]) -> int:

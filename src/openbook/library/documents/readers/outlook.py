@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from email.header import decode_header, make_header
 
 from openbook.library.documents.build import Builder, flat
 from openbook.library.documents.model import Document
@@ -20,11 +21,11 @@ def read(source: Source) -> Document:
     subject = flat(message.subject or "")
     headers = {key.title(): flat(value) for key, value in message.message_headers.items()}
     sent = message.sent_date.isoformat(" ", "minutes") if message.sent_date else ""
-    recipients = ", ".join(flat(f"{each.name} <{each.email_address}>") for each in message.recipients)
+    recipients = ", ".join(flat(f"{each.name} <{each.email_address}>") for each in message.recipients if each.name)
     fields = {
-        "From": flat(message.sender or headers.get("From", "")),
+        "From": _decoded(message.sender or headers.get("From", "")),
         "To": recipients or headers.get("To", ""),
-        "Cc": headers.get("Cc", ""),
+        "Cc": _decoded(headers.get("Cc", "")),
         "Date": sent or headers.get("Date", ""),
     }
     add_head(builder, subject, fields)
@@ -38,3 +39,11 @@ def read(source: Source) -> Document:
         name = flat(attachment.file_name or "") or "unnamed"
         add_attachment(builder, source, name, attachment.file_bytes or b"")
     return builder.document(subject or source.stem, {key.lower(): value for key, value in fields.items() if value})
+
+
+def _decoded(text: str) -> str:
+    """A header with its =?utf-8?...?= words decoded."""
+    try:
+        return flat(str(make_header(decode_header(text))))
+    except (LookupError, UnicodeDecodeError, ValueError):
+        return flat(text)

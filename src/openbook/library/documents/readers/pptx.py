@@ -9,7 +9,7 @@ from typing import Any
 from openbook.library.documents.archive import Archive
 from openbook.library.documents.build import Builder, Cell, flat
 from openbook.library.documents.model import Document
-from openbook.library.documents.ocr import INSTALL, picture_text
+from openbook.library.documents.ocr import cure, picture_text
 from openbook.library.documents.readers.docx import core_properties
 from openbook.library.documents.source import Source
 
@@ -54,9 +54,9 @@ class _Presentation:
         self.builder.pages = self.page
         if self.unread_pictures:
             numbers = ", ".join(map(str, sorted(self.unread_pictures)))
-            self.builder.missing(f"slides {numbers}: text inside pictures was not read ({INSTALL})")
+            self.builder.missing(f"slides {numbers}: text inside pictures was not read ({cure()})")
         information = core_properties(self.archive)
-        return self.builder.document(information.pop("title", ""), information)
+        return self.builder.document(information.pop("title", ""), information, otherwise=self.source.stem)
 
     def _slide(self, target: str) -> None:
         root = self.archive.xml(target)

@@ -14,7 +14,7 @@ from typing import Any
 from openbook.library.documents.archive import Archive, parse_xml
 from openbook.library.documents.build import Builder, Cell, flat
 from openbook.library.documents.model import Anchor, Document
-from openbook.library.documents.ocr import INSTALL, picture_text
+from openbook.library.documents.ocr import cure, picture_text
 from openbook.library.documents.readers.docx import core_properties
 from openbook.library.documents.readers.xlsx_format import BUILTIN, display, general, is_date, moment
 from openbook.library.documents.source import Source
@@ -73,7 +73,7 @@ class _Workbook:
                 f"formulas without a stored value: {named}{rest} (open the file in Excel or LibreOffice and save it)"
             )
         if self.unread_pictures:
-            self.builder.missing(f"text inside {self.unread_pictures} pictures was not read ({INSTALL})")
+            self.builder.missing(f"text inside {self.unread_pictures} pictures was not read ({cure()})")
         information = core_properties(self.archive)
         return self.builder.document(information.pop("title", "") or self.source.stem, information)
 
