@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Literal, NamedTuple
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from openbook.core.messages import TextKind, TokenCounter
 from openbook.core.threads import available_cpus
+from openbook.library.embed.batches import token_batches
 from openbook.library.embed.describe import LocalEmbedderDescription
 from openbook.library.embed.encoders import Encoder, Precision, open_encoder
 from openbook.library.embed.pooling import Finish, Vectors, pool
@@ -87,7 +88,7 @@ class SentenceEmbedder:
         encoded = self._tokenize([prompt + text for text in texts] if prompt else texts)
         vectors = np.empty((len(encoded), self.dimension), np.float32)
         with self._lock:
-            for places in _batches([len(one.ids) for one in encoded]):
+            for places in token_batches([len(one.ids) for one in encoded], _BATCH_TOKENS):
                 vectors[places] = self._vectors([encoded[place] for place in places])
             cut = tuple(place for place, one in enumerate(encoded) if one.truncated)
             self.truncated += len(cut)
@@ -110,17 +111,3 @@ class SentenceEmbedder:
         starts = np.cumsum([0, *(len(one.ids) for one in sequences)], dtype=np.int64)  # (S + 1,)
         hidden = self._loaded().hidden(sequences)
         return self._finish(pool(hidden, starts, self.description.recipe.pooling))
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Places in batches of at most `_BATCH_TOKENS` tokens (at least one text), sorted by length, longest first."""
-    batch: list[int] = []
-    tokens = 0
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if batch and tokens + lengths[place] > _BATCH_TOKENS:
-            yield batch
-            batch, tokens = [], 0
-        batch.append(place)
-        tokens += lengths[place]
-    if batch:
-        yield batch

@@ -10,9 +10,8 @@ from openbook.lm.kernels.rows import INLINE, softmax_row
 from openbook.lm.kernels.vector import float_tile
 
 ROWS = 12
-_KEYS = 64
-_scores = float_tile(6, 4)
-_mix = float_tile(ROWS, 2)
+_KEYS = 32
+_tile = float_tile(ROWS, 2)  # 24 sums of the 32 vector registers
 
 
 @njit(**INLINE)
@@ -21,33 +20,46 @@ def attend(qkv, length, num_heads, head_dim, out):
     E = num_heads * head_dim
     padded = (length + _KEYS - 1) // _KEYS * _KEYS
     keys = np.zeros((padded // 16, head_dim, 16), np.float32)
-    values = np.zeros((head_dim // 16, padded, 16), np.float32)
+    values = np.empty((head_dim // 16, length, 16), np.float32)
     scores = np.empty((ROWS, padded), np.float32)
-    tile = np.empty((6, _KEYS), np.float32)
     mixed = np.empty((ROWS, 32), np.float32)
+    row_bytes, score_bytes = qkv.strides[0], padded * 4
     for head in range(num_heads):
         at = head * head_dim
-        for j in range(length):
-            for d in range(head_dim):
-                keys[j // 16, d, j % 16] = qkv[j, E + at + d]
-        for c in range(head_dim // 16):
-            for j in range(length):
-                for d in range(16):
-                    values[c, j, d] = qkv[j, 2 * E + at + c * 16 + d]
+        _pack_keys(qkv[:, E + at : E + at + head_dim], length, keys)
+        _pack_values(qkv[:, 2 * E + at : 2 * E + at + head_dim], length, values)
         for row in range(0, length, ROWS):
-            for half in range(0, ROWS, 6):
-                left = qkv.ctypes.data + (row + half) * qkv.strides[0] + at * 4
-                for key in range(0, padded, _KEYS):
-                    right = keys.ctypes.data + key * head_dim * 4
-                    _scores(right, head_dim * 64, left, qkv.strides[0], head_dim, tile.ctypes.data)
-                    for r in range(6):
-                        for j in range(_KEYS):
-                            scores[half + r, key + j] = tile[r, j]
+            left = qkv.ctypes.data + row * row_bytes + at * 4
+            for key in range(0, padded, _KEYS):
+                right = keys.ctypes.data + key * head_dim * 4
+                _tile(right, head_dim * 64, left, row_bytes, head_dim, scores.ctypes.data + key * 4, score_bytes)
             for r in range(ROWS):
-                softmax_row(scores[r], length, padded)
+                softmax_row(scores[r], length)
             for c in range(0, head_dim, 32):
-                right = values.ctypes.data + c * padded * 4
-                _mix(right, padded * 64, scores.ctypes.data, padded * 4, length, mixed.ctypes.data)
+                right = values.ctypes.data + c * length * 4
+                _tile(right, length * 64, scores.ctypes.data, score_bytes, length, mixed.ctypes.data, 128)
                 for r in range(min(ROWS, length - row)):
+                    target, source = out[row + r, at + c : at + c + 32], mixed[r]
                     for d in range(32):
-                        out[row + r, at + c + d] = mixed[r, d]
+                        target[d] = source[d]
+
+
+@njit(**INLINE)
+def _pack_keys(source, length, keys):
+    """source (T, D) -> keys [T / 16][D][16]; the lanes behind the last key stay 0."""
+    for panel in range(keys.shape[0]):
+        target = keys[panel]
+        for lane in range(min(16, length - panel * 16)):
+            row = source[panel * 16 + lane]
+            for d in range(source.shape[1]):
+                target[d, lane] = row[d]
+
+
+@njit(**INLINE)
+def _pack_values(source, length, values):
+    """source (T, D) -> values [D / 16][T][16]."""
+    for panel in range(values.shape[0]):
+        for j in range(length):
+            row, target = source[j, panel * 16 : panel * 16 + 16], values[panel, j]
+            for d in range(16):
+                target[d] = row[d]

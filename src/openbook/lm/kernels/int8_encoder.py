@@ -7,6 +7,9 @@ whatever stands beside it. Rows are padded to a multiple of 12 within the sequen
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import numpy as np
 from numba import njit
 
@@ -16,25 +19,6 @@ from openbook.lm.kernels.int8_linear import int8_linear
 from openbook.lm.kernels.rows import INLINE, OPTIONS, add_norm_row, gelu_row, quantize_row
 
 _BLOCK = 60  # rows whose intermediate (60, 4E) float32 stays in the second cache
-
-
-@njit(**OPTIONS)
-def encode(hidden, starts, ids, segments, tables, num_heads, eps, qkv, out, up, down, norms):
-    """hidden (N, E) receives the last layer of the sequences starts[i]:starts[i + 1]; ids and segments: (N,) int64.
-
-    tables: embeddings of words (V, E), positions (P, E), segments (2, E), and their norm (2, E).
-    qkv, out, up, down: (weights (L, n * k) s8 in panels, scale, offset, bias each (L, n)); norms: (L, 4, E), weight and
-    bias of the norm after attention, then of that after the MLP.
-    """
-    words, places, kinds, norm = tables
-    E = hidden.shape[1]
-    for i in range(len(starts) - 1):
-        for r in range(starts[i], starts[i + 1]):
-            word, place = words[ids[r]], places[r - starts[i]]
-            for j in range(E):
-                hidden[r, j] = word[j] + place[j]
-            add_norm_row(hidden[r], kinds[segments[r]], E, norm[0], norm[1], eps)
-        _encode_one(hidden[starts[i] : starts[i + 1]], num_heads, eps, qkv, out, up, down, norms)
 
 
 @njit(**INLINE)
@@ -77,3 +61,37 @@ def _encode_one(x, num_heads, eps, qkv, out, up, down, norms):
             for r in range(live):
                 add_norm_row(x[start + r], added[r], E, norms[layer, 2], norms[layer, 3], eps)
                 st[r], lo[r] = quantize_row(x[start + r], E, block[r])
+
+
+def _sources() -> str:
+    """A digest of all kernels: numba's cache looks at the file of the compiled function alone, and would go stale."""
+    folder = Path(__file__).parent
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
+
+
+def _compiled(sources):
+    """`encode`, cached on disk under `sources`, which it mentions only so that numba makes it part of the key."""
+
+    @njit(**OPTIONS)
+    def encode(hidden, starts, ids, segments, tables, num_heads, eps, qkv, out, up, down, norms):
+        """hidden (N, E) receives the last layer of the sequences starts[i]:starts[i + 1]; ids and segments: (N,) int64.
+
+        tables: embeddings of words (V, E), positions (P, E), segments (2, E), and their norm (2, E).
+        qkv, out, up, down: (weights (L, n * k) s8 in panels, scale, offset, bias each (L, n)); norms: (L, 4, E), weight
+        and bias of the norm after attention, then of that after the MLP.
+        """
+        assert sources
+        words, places, kinds, norm = tables
+        E = hidden.shape[1]
+        for i in range(len(starts) - 1):
+            for r in range(starts[i], starts[i + 1]):
+                word, place = words[ids[r]], places[r - starts[i]]
+                for j in range(E):
+                    hidden[r, j] = word[j] + place[j]
+                add_norm_row(hidden[r], kinds[segments[r]], E, norm[0], norm[1], eps)
+            _encode_one(hidden[starts[i] : starts[i + 1]], num_heads, eps, qkv, out, up, down, norms)
+
+    return encode
+
+
+encode = _compiled(_sources())

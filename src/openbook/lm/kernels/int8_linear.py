@@ -31,7 +31,7 @@ def int8_linear(x, steps, lows, weight, scale, offset, bias, out, rows, n, k):
         offsets = offset[column : column + COLUMNS]
         biases = bias[column : column + COLUMNS]
         for row in range(0, rows, ROWS):
-            _tile(weight_at + column * k, 16 * k, x_at + row * stride, stride, k // 4, sums_at)
+            _tile(weight_at + column * k, 16 * k, x_at + row * stride, stride, k // 4, sums_at, 4 * COLUMNS)
             for r in range(ROWS):
                 step, low = steps[row + r], lows[row + r]
                 target = out[row + r, column : column + COLUMNS]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from openbook.lm.kernels.vector import float_of_bits, round_even
+from openbook.lm.kernels.vector import float_of_bits, larger, round_even, smaller
 
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
 INLINE: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy", "boundscheck": False}
@@ -33,7 +33,7 @@ _TINY = _f(1e-30)
 @njit(**INLINE)
 def exp(x):
     """e^x for x <= 0, relative error below 1e-6; 0 is never reached (2^-126 is)."""
-    y = max(x * _LOG2_E, _LOWEST)
+    y = larger(x * _LOG2_E, _LOWEST)
     whole = round_even(y)
     f = y - whole
     power = _ONE + f * (_C1 + f * (_C2 + f * (_C3 + f * (_C4 + f * _C5))))
@@ -60,8 +60,8 @@ def quantize_row(row, n, out):
     """
     low, high = row[0], row[0]
     for j in range(n):
-        low = min(low, row[j])
-        high = max(high, row[j])
+        low = smaller(low, row[j])
+        high = larger(high, row[j])
     step = max((high - low) / _STEPS, _TINY)
     inverse = _ONE / step
     for j in range(n):
@@ -87,11 +87,11 @@ def add_norm_row(row, added, n, weight, bias, eps):
 
 
 @njit(**INLINE)
-def softmax_row(row, n, padded):
-    """row[:n] = exp(x - max) / sum; the padding up to `padded` becomes 0."""
+def softmax_row(row, n):
+    """row[:n] = exp(x - max) / sum."""
     high = row[0]
     for j in range(n):
-        high = max(high, row[j])
+        high = larger(high, row[j])
     total = _ZERO
     for j in range(n):
         value = exp(row[j] - high)
@@ -100,5 +100,3 @@ def softmax_row(row, n, padded):
     inverse = _ONE / total
     for j in range(n):
         row[j] *= inverse
-    for j in range(n, padded):
-        row[j] = _ZERO

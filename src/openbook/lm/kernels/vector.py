@@ -47,18 +47,18 @@ def _multiply_add(builder, total, left, right):
 
 
 def _make_tile(rows, panels, scalar, vector, combine):
-    """(right, right_stride, left, left_stride, steps, out): strides in bytes between panels and between rows.
+    """(right, right_stride, left, left_stride, steps, out, out_stride): bytes between panels, between rows.
 
     A step consumes 4 bytes of each row of `left` (four u8, or one float) and 64 bytes of each panel of `right`.
-    `out` receives (rows, panels * 16) sums, contiguous.
+    `out` receives (rows, panels * 16) sums.
     """
 
     @intrinsic
-    def tile(typing_context, right, right_stride, left, left_stride, steps, out):
-        signature = types.void(*[types.int64] * 6)
+    def tile(typing_context, right, right_stride, left, left_stride, steps, out, out_stride):
+        signature = types.void(*[types.int64] * 7)
 
         def codegen(context, builder, _signature, arguments):
-            right, right_stride, left, left_stride, steps, out = arguments
+            right, right_stride, left, left_stride, steps, out, out_stride = arguments
             constant = lambda value: ir.Constant(_I64, value)  # noqa: E731
             panel_at = [builder.add(right, builder.mul(right_stride, constant(n))) for n in range(panels)]
             row_at = [builder.add(left, builder.mul(left_stride, constant(m))) for m in range(rows)]
@@ -83,9 +83,11 @@ def _make_tile(rows, panels, scalar, vector, combine):
                     total.add_incoming(new, loop)
             builder.cbranch(builder.icmp_signed("<", advanced, steps), loop, end)
             builder.position_at_end(end)
-            for at, total in enumerate(total for row in following for total in row):
-                place = builder.inttoptr(builder.add(out, constant(at * _BYTES)), vector.as_pointer())
-                builder.store(total, place).align = 4
+            for m, row in enumerate(following):
+                row_out = builder.add(out, builder.mul(out_stride, constant(m)))
+                for n, total in enumerate(row):
+                    place = builder.inttoptr(builder.add(row_out, constant(n * _BYTES)), vector.as_pointer())
+                    builder.store(total, place).align = 4
             return context.get_dummy_value()
 
         return signature, codegen
@@ -121,3 +123,19 @@ def float_of_bits(typing_context, bits):
         return builder.bitcast(arguments[0], _F32)
 
     return types.float32(types.int32), codegen
+
+
+def _extreme(name):
+    @intrinsic
+    def extreme(typing_context, x, y):
+        def codegen(context, builder, _signature, arguments):
+            return builder.call(_function(builder, name, _F32, [_F32, _F32]), arguments, fastmath=("fast",))
+
+        return types.float32(types.float32, types.float32), codegen
+
+    return extreme
+
+
+# The larger and the smaller of two float32, neither NaN. Python's max() in a loop does not vectorise (14x slower).
+larger = _extreme("llvm.maxnum.f32")
+smaller = _extreme("llvm.minnum.f32")
