@@ -51,6 +51,7 @@ def write_derived(path: Path, kind: str, meta: Meta, sections: Iterable[tuple[st
     with replacing(path) as file:
         file.seek(_DATA_START)
         described = {name: _write_section(file, arrays) for name, arrays in sections}
+        file.truncate()  # up to the position: an empty last section has only been sought to
         header = json.dumps({"kind": kind, "meta": dict(meta), "sections": described}).encode()
         if _HEAD.size + len(header) > _DATA_START:
             raise ValueError(f"the header of {path.name} needs {len(header)} bytes: give it a smaller meta")
