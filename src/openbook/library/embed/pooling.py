@@ -32,7 +32,6 @@ class Finish:
     """What follows the pooling: dense steps, then the length."""
 
     def __init__(self, directory: Path, recipe: Recipe) -> None:
-        self._normalize = recipe.normalize
         self._dense = [_read_dense(directory, step) for step in recipe.dense]
 
     def __call__(self, pooled: Vectors) -> Vectors:

@@ -26,7 +26,6 @@ class Tokenizer:
     """Texts and pairs to ids, cut at `max_tokens` (special tokens included). Thread-safe."""
 
     def __init__(self, backend: tokenizers.Tokenizer, max_tokens: int) -> None:
-        backend.no_padding()
         backend.enable_truncation(max_tokens, strategy="longest_first")
         self.max_tokens = max_tokens
         self._backend = backend
@@ -65,10 +64,7 @@ class CheckpointTokens:
 
 @lru_cache(maxsize=4)
 def _untruncated(directory: Path) -> tokenizers.Tokenizer:
-    backend = open_backend(directory)
-    backend.no_truncation()
-    backend.no_padding()
-    return backend
+    return open_backend(directory)
 
 
 def open_tokenizer(directory: Path, max_tokens: int) -> Tokenizer:
@@ -77,14 +73,18 @@ def open_tokenizer(directory: Path, max_tokens: int) -> Tokenizer:
 
 
 def open_backend(directory: Path) -> tokenizers.Tokenizer:
+    """The library's tokenizer of a directory, without truncation or padding."""
     import tokenizers
 
     path = directory / "tokenizer.json"
     if path.is_file():
         try:
-            return tokenizers.Tokenizer.from_file(str(path))
+            backend = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the checkpoint again") from error
+        backend.no_truncation()  # the file may hold both, as they were when it was saved
+        backend.no_padding()
+        return backend
     if (directory / "vocab.txt").is_file():
         return _word_pieces(directory)
     raise ModelUnavailable(f"{directory} has no tokenizer.json and no vocab.txt", "copy the whole checkpoint")
