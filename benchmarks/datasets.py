@@ -139,6 +139,29 @@ def scifact(folder: Path) -> RetrievalSet:
     return RetrievalSet("scifact", "en", passages, list(claims.values()))
 
 
+def scifact_cited(folder: Path) -> RetrievalSet:
+    """SciFact's other claims, those without evidence, each with the abstracts it cites: for fitting, never reported."""
+    claims: dict[str, Query] = {}
+    with open(folder / "scifact" / "claims_train.csv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if not row["evidence_doc_id"]:
+                cited = dict.fromkeys(re.findall(r"\d+", row["cited_doc_ids"]), 1)
+                claims[row["id"]] = Query(f"scifact-{row['id']}", row["claim"], cited)
+    passages = scifact(folder).passages
+    known = {passage.id for passage in passages}
+    chosen = [claim for claim in claims.values() if known.issuperset(claim.relevant) and claim.relevant]
+    return RetrievalSet("scifact_cited", "en", passages, chosen)
+
+
+def squad_fit(folder: Path) -> RetrievalSet:
+    """An eighth of SQuAD's training paragraphs with a seventh of their questions, by checksum: for fitting."""
+    whole = squad_train(folder)
+    passages = [passage for passage in whole.passages if zlib.crc32(passage.id.encode()) % 8 == 0]
+    known = {passage.id for passage in passages}
+    queries = [q for q in whole.queries if known.issuperset(q.relevant) and zlib.crc32(q.id.encode()) % 7 == 0]
+    return RetrievalSet("squad_fit", "en", passages, queries)
+
+
 _QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 
 
