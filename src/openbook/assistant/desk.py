@@ -52,10 +52,9 @@ class Library:
         """
         set_thread_environment()
         directory = library_path(path)
-        named = embedder if isinstance(embedder, str) else None
         given = None if isinstance(embedder, str) else embedder
         if create and not (directory / "library.sqlite3").exists():
-            LibraryStore.create(directory, split or SplitSettings(), named).close()
+            LibraryStore.create(directory, split or SplitSettings(), embedder).close()
         return cls(LibraryStore(directory, precision=precision, embedder=given, reranker=reranker))
 
     def add(

@@ -20,7 +20,6 @@ from openbook.library.catalogue.generations import (
 from openbook.library.catalogue.packing import pack_vector
 from openbook.library.catalogue.rows import Generation, IndexedChunk
 from openbook.library.documents.model import Document
-from openbook.library.ingest.add import tokenizer_of
 from openbook.library.ingest.pipeline import BATCH_CHUNKS, similarity_of
 from openbook.library.ingest.work import counter_of
 from openbook.library.lexical.counts import count_terms
@@ -95,7 +94,7 @@ def prepare(store: LibraryStore, generation: Generation, document_ids: Sequence[
     """The documents with their chunks for `generation`, embedded in batches, in order."""
     settings = SplitSettings.model_validate_json(generation.splitter)
     embedder = store.embedder(generation)
-    tokens = counter_of(tokenizer_of(generation))
+    tokens = counter_of(store.tokenizer(generation))
     scorer = similarity_of(settings, embedder)
     batch: list[tuple[int, Document, list[IndexedChunk]]] = []
     for document_id in document_ids:

@@ -13,6 +13,7 @@ from openbook.core.messages import Embedder, Reranker
 from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.catalogue.generations import active_generation, create_generation
 from openbook.library.catalogue.rows import Generation
+from openbook.library.embed.describe import LocalEmbedderDescription
 from openbook.library.embed.open import describe_embedder, is_url, open_embedder
 from openbook.library.lexical.tokenize import TOKENIZER_VERSION
 from openbook.library.retrieve.indexes import DerivedIndexes
@@ -64,15 +65,20 @@ class LibraryStore:
 
     @classmethod
     def create(
-        cls, directory: Path, split: SplitSettings, embedder: str | None = None, *, precision: str = "auto"
+        cls, directory: Path, split: SplitSettings, embedder: str | Embedder | None = None, *, precision: str = "auto"
     ) -> LibraryStore:
-        """A new, empty library. `embedder`: a directory or URL, "none", or None for the default one where installed.
+        """A new, empty library. `embedder`: a directory or URL, "none", None for the default one where installed, or an
+        object, which must then be given at every opening.
 
         Raises `UsageError` when `directory` holds a library or other files.
         """
         if directory.exists() and any(directory.iterdir()):
             raise UsageError(f"{directory} is not empty", "name a new directory, or use the library that is there")
-        name, description = embedder_named(embedder)
+        given = None if isinstance(embedder, str) or embedder is None else embedder
+        name, described = (
+            embedder_named(embedder) if isinstance(embedder, str) or embedder is None else (embedder.name, None)
+        )
+        description = given or described
         existed = directory.exists()
         try:
             catalogue = Catalogue(directory, create=True)
@@ -91,7 +97,7 @@ class LibraryStore:
             if not existed:
                 shutil.rmtree(directory, ignore_errors=True)
             raise
-        return cls(directory, precision=precision)
+        return cls(directory, precision=precision, embedder=given)
 
     @cached_property
     def scopes(self) -> ScopeCache:
@@ -130,6 +136,15 @@ class LibraryStore:
                 "`openbook setup embedder`, or search with --mode bm25",
             )
         return matching(found, generation)
+
+    def tokenizer(self, generation: Generation) -> str | None:
+        """The directory whose tokenizer measures chunks; None (an estimate) for a remote, given or missing embedder."""
+        if generation.embedder is None or is_url(generation.embedder) or self._given_embedder is not None:
+            return None
+        description = describe_embedder(None if generation.embedder == DEFAULT_EMBEDDER else generation.embedder)
+        if not isinstance(description, LocalEmbedderDescription):
+            return None
+        return str(description.directory / description.recipe.transformer)
 
     def languages(self, generation: Generation) -> frozenset[str]:
         """Languages that the embedder of a generation was trained for; found out without loading it."""

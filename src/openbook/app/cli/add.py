@@ -174,7 +174,10 @@ def _print_report(report: AddReport) -> None:
     skipped: dict[str, int] = {}
     for plan in report.plans:
         for one in plan.skipped:
-            skipped[one.reason] = skipped.get(one.reason, 0) + 1
+            if one.refused:
+                print(f"  x {shown_path(str(one.path))}: {one.reason}")
+            else:
+                skipped[one.reason] = skipped.get(one.reason, 0) + 1
         if plan.kept:
             warn(plan.kept)
     for reason, count in sorted(skipped.items()):

@@ -148,10 +148,35 @@ def delete_document(connection: apsw.Connection, document_id: int) -> None:
     _delete_if_unreachable(connection, document_id)
 
 
-def drop_empty_roots(connection: apsw.Connection) -> None:
-    """Forgets roots that are single files and lead to nothing any more, so that `sync` does not bring them back."""
+def exclude_from_root(connection: apsw.Connection, root_id: int, path: str) -> None:
+    """Makes a root pass over one path from now on, so that `sync` does not bring back what was removed."""
+    row = connection.execute("SELECT path, exclude FROM roots WHERE id = ? AND kind = 'folder'", (root_id,)).fetchone()
+    if row is not None and path != row[0]:
+        patterns = [*json.loads(str(row[1])), exact_pattern(path.removeprefix(str(row[0])))]
+        connection.execute("UPDATE roots SET exclude = ? WHERE id = ?", (json.dumps(sorted(set(patterns))), root_id))
+
+
+def include_in_root(connection: apsw.Connection, root_id: int, path: str) -> None:
+    """Takes back `exclude_from_root` for a path that is added by its name."""
+    row = connection.execute("SELECT path, exclude FROM roots WHERE id = ?", (root_id,)).fetchone()
+    if row is not None:
+        pattern = exact_pattern(path.removeprefix(str(row[0])))
+        patterns = [one for one in json.loads(str(row[1])) if one != pattern]
+        connection.execute("UPDATE roots SET exclude = ? WHERE id = ?", (json.dumps(patterns), root_id))
+
+
+def exact_pattern(relative: str) -> str:
+    """The .gitignore pattern of exactly one path below the root ("/a/b [1].md")."""
+    escaped = "".join("\\" + character if character in "\\*?[]!# " else character for character in relative)
+    return escaped if escaped.startswith("/") else "/" + escaped
+
+
+def drop_empty_roots(connection: apsw.Connection, named: Sequence[str]) -> None:
+    """Forgets roots that lead to nothing any more, single files and those in `named`, so that `sync` leaves them alone."""
     connection.execute(
-        "DELETE FROM roots WHERE kind = 'file' AND NOT EXISTS (SELECT 1 FROM paths p WHERE p.root_id = roots.id)"
+        "DELETE FROM roots WHERE (kind = 'file' OR path IN (SELECT value FROM json_each(?))) "
+        "AND NOT EXISTS (SELECT 1 FROM paths p WHERE p.root_id = roots.id)",
+        (json.dumps(list(named)),),
     )
 
 

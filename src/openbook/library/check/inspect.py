@@ -36,14 +36,19 @@ class Problem(NamedTuple):
 
 def inspect(store: LibraryStore, progress: Progress = silent) -> list[Problem]:
     """Every disagreement that is found; an empty list means that all is well. Reads the whole library."""
+    try:
+        return _inspect(store, progress)
+    except CorruptLibrary as error:
+        return [Problem(error.message, "file")]
+
+
+def _inspect(store: LibraryStore, progress: Progress) -> list[Problem]:
     with store.catalogue.read() as connection:
         found = list(_database(connection))
         if any(problem.cure == "file" for problem in found):
             return found
-        try:
-            generation = active_generation(connection)
-        except CorruptLibrary as error:
-            return [*found, Problem(error.message, "file")]
+        found += _foreign_keys(connection)
+        generation = active_generation(connection)
         found += _orphans(connection)
         found += _generation(store, generation)
         found += _documents(connection, generation, progress)
@@ -53,9 +58,14 @@ def inspect(store: LibraryStore, progress: Progress = silent) -> list[Problem]:
 
 
 def _database(connection: apsw.Connection) -> Iterator[Problem]:
+    # FTS5 checks itself against what it remembers of its structure, which only a query brings up to date.
+    connection.execute("SELECT rowid FROM phrases WHERE phrases MATCH 'a'").fetchone()
     for (message,) in connection.execute("PRAGMA integrity_check(20)"):
         if message != "ok":
             yield Problem(f"database: {message}", "phrases" if "phrases" in message else "file")
+
+
+def _foreign_keys(connection: apsw.Connection) -> Iterator[Problem]:
     for table, rowid, parent, _ in connection.execute("PRAGMA foreign_key_check"):
         yield Problem(f"row {rowid} of {table} belongs to no row of {parent}", "orphans")
 

@@ -41,10 +41,14 @@ class Found(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """A file or folder that is left out. A skipped folder stands for all that is in it."""
+    """A file or folder that is left out. A skipped folder stands for all that is in it.
+
+    `refused`: it would be a document if it could be opened or were smaller, so what is known of it is kept.
+    """
 
     path: Path
     reason: str
+    refused: bool = False
 
 
 def walk(
@@ -84,7 +88,7 @@ def _file(
         yield Skipped(path, "named twice, or linked from elsewhere in the folder")
     elif status.st_size > max_file_bytes:
         size = f"{status.st_size:,} bytes, the limit is {max_file_bytes:,} (max_file_bytes)"
-        yield Skipped(path, f"too large: {size}")
+        yield Skipped(path, f"too large: {size}", refused=True)
     else:
         seen.add(identity)
         yield Found(path, root, status.st_size, status.st_mtime_ns)
@@ -106,7 +110,7 @@ class _Walk:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
-            yield Skipped(folder, f"cannot be opened: {error.strerror}")
+            yield Skipped(folder, f"cannot be opened: {error.strerror}", refused=True)
             return
         if (status.st_dev, status.st_ino) in self.folders:
             yield Skipped(folder, "a link to a folder that was walked already")
@@ -132,7 +136,7 @@ class _Walk:
             else:
                 yield from _file(path, self.root, entry.stat(), self.max_file_bytes, self.seen)
         except OSError as error:
-            yield Skipped(path, f"cannot be read: {error.strerror}")
+            yield Skipped(path, f"cannot be read: {error.strerror}", refused=True)
 
     def _bad_link(self, path: str) -> str | None:
         try:

@@ -13,7 +13,6 @@ from openbook.core.errors import UsageError
 from openbook.core.progress import Progress, silent
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.rows import Generation, PathRow, Root
-from openbook.library.embed.open import is_url
 from openbook.library.ingest.pipeline import IngestSettings, Outcome, apply_plan
 from openbook.library.ingest.plan import Plan, plan_folder
 from openbook.library.ingest.records import plan_records
@@ -176,13 +175,19 @@ def _root_for(store: LibraryStore, path: Path, options: AddOptions) -> Root:
     if not options.records and not options.exclude:
         for root in known:
             if root.kind == "folder" and path.is_relative_to(root.path):
-                return root
+                return root if options.dry_run else _with_included(store, root, str(path))
     kind = "records" if options.records else "folder" if path.is_dir() else "file"
     if options.dry_run:
         return Root(0, str(path), options.collection, kind, options.exclude)
     with store.catalogue.write() as connection:
         root_id = writes.put_root(connection, str(path), options.collection, kind, options.exclude)
     return Root(root_id, str(path), options.collection, kind, options.exclude)
+
+
+def _with_included(store: LibraryStore, root: Root, path: str) -> Root:
+    with store.catalogue.write() as connection:
+        writes.include_in_root(connection, root.id, path)
+        return next(one for one in reads.roots(connection) if one.id == root.id)
 
 
 def ingest_settings(
@@ -193,25 +198,12 @@ def ingest_settings(
     embedder = store.embedder(generation) if needed else None
     return IngestSettings(
         split=split,
-        tokenizer=tokenizer_of(generation),
+        tokenizer=store.tokenizer(generation),
         embedder=embedder,
         generation_id=generation.id,
         max_file_bytes=options.max_file_bytes,
         timeout_s=options.file_timeout_s,
     )
-
-
-def tokenizer_of(generation: Generation) -> str | None:
-    """The directory whose tokenizer measures chunks; None for a remote or missing embedder."""
-    from openbook.library.embed.describe import LocalEmbedderDescription
-    from openbook.library.embed.open import describe_embedder
-
-    if generation.embedder is None or is_url(generation.embedder):
-        return None
-    description = describe_embedder(None if generation.embedder == "default" else generation.embedder)
-    if not isinstance(description, LocalEmbedderDescription):
-        return None
-    return str(description.directory / description.recipe.transformer)
 
 
 def remove_documents(store: LibraryStore, names: Sequence[str]) -> list[PathRow]:
@@ -235,9 +227,10 @@ def remove_documents(store: LibraryStore, names: Sequence[str]) -> list[PathRow]
             for row in below:
                 with store.catalogue.write() as connection:
                     writes.remove_path(connection, row.path, row.collection)
+                    writes.exclude_from_root(connection, row.root_id, row.path)
             removed += below
         with store.catalogue.write() as connection:
-            writes.drop_empty_roots(connection)
+            writes.drop_empty_roots(connection, [str(Path(name).absolute()) for name in names])
         store.indexes.settle()
     return removed
 

@@ -67,7 +67,7 @@ def plan_folder(
         try:
             sha256 = file_sha256(found.path)
         except OSError as error:
-            plan.skipped.append(Skipped(found.path, f"cannot be read: {error.strerror}"))
+            plan.skipped.append(Skipped(found.path, f"cannot be read: {error.strerror}", refused=True))
             continue
         file = FoundFile(path, root.id, root.collection, sha256, found.path.suffix.lower(), found.size, found.mtime_ns)
         if row and row.sha256 == sha256 and row.failure is None and not reread:
@@ -88,7 +88,8 @@ def known_paths(connection: apsw.Connection, place: str, collection: str) -> dic
 
 
 def _files(root: Root, place: Path, max_file_bytes: int) -> Iterator[Found | Skipped]:
-    return walk([place], exclude=root.exclude, max_file_bytes=max_file_bytes)
+    if place.exists():
+        yield from walk([place], exclude=root.exclude, max_file_bytes=max_file_bytes)
 
 
 def _is_unchanged(row: PathRow, size: int, mtime_ns: int) -> bool:
@@ -121,8 +122,8 @@ def _remove_gone(plan: Plan, place: Path, gone: dict[str, PathRow], remove: bool
     elif place.is_dir() and not saw_any:
         plan.kept = f"{place} is empty or cannot be read: nothing below it is removed"
     else:
-        skipped = {str(one.path) for one in plan.skipped}
-        plan.removed = [row for path, row in gone.items() if path not in skipped or Path(path).exists() is False]
+        refused = tuple(one.path for one in plan.skipped if one.refused)
+        plan.removed = [row for path, row in gone.items() if not any(Path(path).is_relative_to(r) for r in refused)]
 
 
 def file_sha256(path: Path) -> str:

@@ -1,0 +1,105 @@
+"""Filters and scopes: what they let through, and that nothing passes a scope, whatever the read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbook.core.errors import UsageError
+from openbook.library.catalogue import reads
+from openbook.library.catalogue.scope import OWNER, Scope, parse_filter
+
+
+@pytest.mark.parametrize("text", ["path", "size=3", "title>=a", "path=", "modified=yesterday", "=x"])
+def test_a_malformed_filter_is_an_error_that_shows_the_right_form(text):
+    with pytest.raises(UsageError):
+        parse_filter(text)
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        (["path=*.md"], ["ferry.md", "渡轮.md"]),
+        (["path=docs/*.txt"], ["hall.txt"]),
+        (["path!=*.md"], ["hall.txt"]),
+        (["language=zh"], ["渡轮.md"]),
+        (["title=Ferry"], ["ferry.md"]),
+        (["kind=markdown", "language=en"], ["ferry.md"]),
+        (["modified>=2001-01-01", "modified<2001-01-02"], []),
+        (["modified>=1999-01-01"], ["ferry.md", "hall.txt", "渡轮.md"]),
+    ],
+)
+def test_filters_choose_documents(open_library, folder, filters, names):
+    library = open_library()
+    library.add(folder)
+    scope = Scope(filters=tuple(parse_filter(text) for text in filters))
+    assert [row.paths[0].rpartition("/")[2] for row in library.documents(scope=scope)] == names
+    generation = library.store.generation()
+    with library.store.catalogue.read() as connection:
+        allowed = reads.allowed_chunk_ids(connection, scope, generation.id)
+        every = reads.every_chunk_id(connection, generation.id)
+        shown = reads.chunks_by_id(connection, scope, generation.id, every.tolist())
+    assert allowed is not None
+    assert sorted(shown) == allowed.tolist()
+
+
+def test_a_principal_sees_what_was_granted_and_nothing_else(open_library, folder):
+    library = open_library()
+    library.add(folder / "ferry.md", collection="public")
+    library.add(folder / "hall.txt", collection="inner")
+    query = "warden ticket key"
+    assert library.search(query, principal="guest", mode="bm25") == []
+    with library.store.catalogue.write() as connection:
+        connection.execute("INSERT INTO grants SELECT id, 'guest' FROM collections WHERE name = 'public'")
+    for mode in ("bm25", "dense", "hybrid"):
+        assert {hit.collection for hit in library.search(query, principal="guest", mode=mode)} == {"public"}
+    assert library.search(query, principal="guest", collections=["inner"], mode="bm25") == []
+    with pytest.raises(UsageError):
+        library.text("hall.txt", scope=Scope("guest"))
+    assert {hit.collection for hit in library.search(query, mode="bm25")} == {"public", "inner"}
+
+
+def test_a_filter_takes_effect_before_the_best_are_taken(open_library, tmp_path):
+    """The only passage that a filter keeps is found although a hundred others score higher."""
+    library = open_library()
+    for number in range(120):
+        (tmp_path / f"a{number}.txt").write_text(f"harbour harbour harbour pilot {number}")
+    (tmp_path / "last.md").write_text(
+        "The harbour is one of many words in this long passage about other matters entirely."
+    )
+    library.add(tmp_path)
+    for mode in ("bm25", "dense", "hybrid"):
+        hits = library.search("harbour", 3, mode=mode, filters=["path=*.md"])
+        assert [hit.path.rpartition("/")[2] for hit in hits] == ["last.md"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["guest", "clerk"])), max_size=6))
+def test_no_read_shows_a_forbidden_chunk(tmp_path_factory, grants):
+    from doubles import HashEmbedder
+    from openbook.assistant.desk import Library
+
+    root = tmp_path_factory.mktemp("scopes")
+    with Library.open(root / "library", embedder=HashEmbedder()) as library:
+        for name in "abc":
+            (root / f"{name}.txt").write_text(f"The common word, and {name}{name}{name}.")
+            library.add(root / f"{name}.txt", collection=name)
+        with library.store.catalogue.write() as connection:
+            for collection, principal in set(grants):
+                connection.execute(
+                    "INSERT INTO grants SELECT id, ? FROM collections WHERE name = ?", (principal, collection)
+                )
+        generation = library.store.generation()
+        for principal in ("guest", "clerk", "nobody"):
+            may = {collection for collection, one in grants if one == principal}
+            scope = Scope(principal)
+            assert {row.collection for row in library.documents(scope=scope)} == may
+            assert {hit.collection for hit in library.search("common word", principal=principal)} == may
+            with library.store.catalogue.read() as connection:
+                every = reads.every_chunk_id(connection, generation.id)
+                allowed = reads.allowed_chunk_ids(connection, scope, generation.id)
+                shown = reads.chunks_by_id(connection, scope, generation.id, every.tolist())
+            assert np.array_equal(np.array(sorted(shown), np.int64), allowed)
+            assert len(shown) == len(may)
+    assert OWNER.is_everything
