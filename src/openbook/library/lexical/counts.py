@@ -7,6 +7,7 @@ A term is known by the first 64 bits of its BLAKE2b hash: among a million distin
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openbook.core.errors import CorruptLibrary
-from openbook.library.lexical.tokenize import token_terms, tokens
+from openbook.library.lexical.tokenize import terms
 
 _HEADER = struct.Struct("<II")
 _ROW_BYTES = 8 + 2
@@ -50,10 +51,11 @@ class TermCounts(NamedTuple):
 
 def count_terms(text: str) -> TermCounts:
     """The counts of `terms(text)`."""
-    found: list[int] = []
-    for token in tokens(text):
-        found += [_hashes.get(term) or hash_term(term) for term in token_terms(token)]
-    return count_hashes(found)
+    counted = Counter(terms(text))
+    hashes = np.array([_hashes.get(term) or hash_term(term) for term in counted], np.uint64)
+    counts = np.array(list(counted.values()), np.int64)
+    order = np.argsort(hashes)
+    return TermCounts(hashes[order], np.minimum(counts[order], 65_535).astype(np.uint16), counted.total())
 
 
 def count_hashes(found: list[int]) -> TermCounts:

@@ -40,11 +40,18 @@ _cache: dict[str, tuple[str, ...]] = {}
 
 
 def terms(text: str) -> list[str]:
-    """The terms of `text` in order, repetitions included: what BM25 counts."""
+    """The terms of `text`, repetitions included: what BM25 counts. Those of Chinese runs come last."""
     found: list[str] = []
+    chinese: list[str] = []
     for token in tokens(text):
-        found += token_terms(token)
-    return found
+        known = _cache.get(token)
+        if known is not None:
+            found += known
+        elif _IS_HAN.match(token):
+            chinese.append(token)
+        else:
+            found += _remembered(token)
+    return found + _chinese("\n".join(chinese)) if chinese else found
 
 
 def query_terms(text: str) -> list[str]:
@@ -63,13 +70,8 @@ def tokens(text: str) -> list[str]:
     return found
 
 
-def token_terms(token: str) -> tuple[str, ...]:
-    """The terms of one folded run. Words are remembered (bounded), runs of Chinese are not."""
-    known = _cache.get(token)
-    if known is not None:
-        return known
-    if _IS_HAN.match(token):
-        return tuple(_chinese(simplify(token)))
+def _remembered(token: str) -> tuple[str, ...]:
+    """The terms of one folded run that is not Chinese, noted in a bounded cache."""
     found = tuple(_bigrams(token)) if _IS_UNSPACED.match(token) else tuple(_words(token))
     if len(_cache) >= _CACHE_ENTRIES:
         _cache.clear()
@@ -77,9 +79,14 @@ def token_terms(token: str) -> tuple[str, ...]:
     return found
 
 
-def _chinese(run: str) -> list[str]:
-    """Its words and its bigrams. A word of two characters counts twice: it is surer than a bigram across a border."""
-    return [*rjieba.cut(run), *_bigrams(run)] if len(run) > 1 else [run]
+def _chinese(runs: str) -> list[str]:
+    """Words and bigrams of runs parted by line breaks: one call for a text's many short runs.
+
+    A word of two characters counts twice: it is surer than a bigram across a border.
+    """
+    simplified = simplify(runs)
+    words = [word for word in rjieba.cut(simplified) if word != "\n"]
+    return words + [a + b for a, b in pairwise(simplified) if a != "\n" and b != "\n"]
 
 
 def _bigrams(run: str) -> list[str]:
