@@ -14,6 +14,7 @@ from openbook.library.catalogue.schema import prepare_schema
 
 CATALOGUE = "library.sqlite3"
 _BUSY_MS = 10_000
+_CHECKPOINT_PAGES = 400  # 1.6 MB
 
 
 @contextmanager
@@ -73,8 +74,8 @@ def _configure(connection: apsw.Connection) -> None:
 
 
 def _checkpoint(connection: apsw.Connection, database: str, pages: int) -> int:
-    """Moves the log into the file when it holds 1,000 pages (4 MB); readers may hold it back, then a later call does."""
-    if pages >= 1_000:
+    """Moves the log into the file when it holds `_CHECKPOINT_PAGES`; readers may hold it back, then a later call does."""
+    if pages >= _CHECKPOINT_PAGES:
         fault_point("checkpoint")
         try:
             connection.wal_checkpoint(database, mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
