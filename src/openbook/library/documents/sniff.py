@@ -75,6 +75,8 @@ def kind_of(source: Source) -> str:
     if suffix in UNREADABLE and not (suffix == ".key" and head.startswith(b"-----BEGIN")):
         raise source.unreadable(*UNREADABLE[suffix])
     kind = SUFFIXES.get(suffix)
+    if not head and kind is not None and kind not in TEXTUAL:
+        raise source.unreadable("it is empty", "get a complete copy")
     if not head:
         return kind if kind in TEXTUAL else "text"
     if b"%PDF-" in head[:1024]:

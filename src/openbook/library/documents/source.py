@@ -57,7 +57,7 @@ def load(path: Path, max_bytes: int, ocr: Ocr | None = None) -> Source:
         raise UnreadableFile(f"{path} may not be read by this user", "change its permissions (chmod u+r)") from None
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be opened: {error.strerror}", "check that it is a regular file") from None
-    with open(descriptor, "rb") as file:
+    try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             kind = "a folder" if stat.S_ISDIR(before.st_mode) else "a device, pipe or socket"
@@ -67,8 +67,11 @@ def load(path: Path, max_bytes: int, ocr: Ocr | None = None) -> Source:
                 f"{path} has {before.st_size:,} bytes, the limit is {max_bytes:,}",
                 "split it, or raise max_file_bytes",
             )
-        data = file.read(max_bytes + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(max_bytes + 1)
         after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
         raise UnreadableFile(f"{path} was changed while it was read", "add it again when nothing writes to it")
     return Source(path.name, data, ocr, max_bytes=max_bytes)

@@ -26,6 +26,7 @@ _BREAKING_TAGS = (
     "li hr"
 )
 _BREAKING = frozenset(_BREAKING_TAGS.split())
+_MAX_INDENT = 8
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _MENU_ROLES = frozenset({"navigation", "menu", "menubar", "search", "contentinfo"})
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
@@ -163,7 +164,7 @@ class _Walk:
         if not self.lists:
             return "- "
         number = self.lists[-1][0]
-        indent = "  " * (len(self.lists) - 1)
+        indent = "  " * min(len(self.lists) - 1, _MAX_INDENT)
         if number is None:
             return f"{indent}- "
         self.lists[-1][0] = number + 1
@@ -177,7 +178,7 @@ class _Walk:
         if self.level:
             self.builder.add("heading", flat(text).strip("\u200b\ufeff#¶"), level=self.level, part=self.part)
         elif self.lists or self.marker:
-            self.items.append((self.marker or "  " * len(self.lists)) + text)
+            self.items.append((self.marker or "  " * min(len(self.lists), _MAX_INDENT)) + text)
             self.marker = "" if self.lists else self.marker
         else:
             self._end_list()

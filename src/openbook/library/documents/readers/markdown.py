@@ -27,9 +27,10 @@ _HTML = re.compile(
     re.IGNORECASE,
 )
 _IMAGE_LINE = re.compile(r"\s*!\[([^\]]*)\]\([^)]*\)\s*$")
-_IMAGE = re.compile(r"!\[([^\]\n]*)\]\([^)\n]*\)")
-_LINK = re.compile(r"\[([^\]\[\n]+)\]\((?!\s)[^)\s]+(?:\s+\"[^\"\n]*\")?\)")
-_STRONG = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+# Bounded repeats: on hostile text an open-ended one costs time in the square of the line's length.
+_IMAGE = re.compile(r"!\[([^\]\n]{0,1000})\]\([^)\n]{0,2000}\)")
+_LINK = re.compile(r"\[([^\]\[\n]{1,1000})\]\((?!\s)[^)\s]{1,2000}(?:\s{1,4}\"[^\"\n]{0,500}\")?\)")
+_STRONG = re.compile(r"\*\*(?=\S)([^*\n]{1,1000})(?<=\S)\*\*")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?---[ \t]*(?:\n|$)", re.DOTALL)
 _CELL_BREAK = re.compile(r"(?<!\\)\|")
@@ -54,7 +55,7 @@ def inline(text: str) -> str:
     """Text without link targets, picture targets and the stars of bold print."""
     if "](" in text:
         text = _LINK.sub(r"\1", _IMAGE.sub(r"\1", text))
-    return _STRONG.sub(r"\2", text) if "**" in text or "__" in text else text
+    return _STRONG.sub(r"\1", text) if "**" in text else text
 
 
 def _front_matter(text: str) -> dict[str, str]:

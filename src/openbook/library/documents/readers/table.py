@@ -14,6 +14,7 @@ from openbook.library.documents.source import Source
 
 _DELIMITERS = (",", "\t", ";", "|")
 _SAMPLE_LINES = 50
+_MAX_COLUMNS = 16_384
 _FIELD_BYTES = 10_000_000
 
 
@@ -23,12 +24,16 @@ def read(source: Source) -> Document:
     delimiter = "\t" if source.suffix in (".tsv", ".tab") else find_delimiter(text)
     csv.field_size_limit(_FIELD_BYTES)
     try:
-        rows = [
-            [Cell(text, f"{letters(c)}{r}") for c, text in enumerate(row, start=1)]
-            for r, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), start=1)
-        ]
+        texts = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise source.unreadable(f"it is no valid table ({error})", "check its quotes and line breaks") from None
+    widest = max(map(len, texts), default=0)
+    if widest > _MAX_COLUMNS:
+        raise source.unreadable(f"a row has {widest:,} cells, the limit is {_MAX_COLUMNS:,}", "check its delimiter")
+    names = [letters(column) for column in range(1, widest + 1)]
+    rows = [
+        [Cell(text, f"{name}{r}") for name, text in zip(names, row, strict=False)] for r, row in enumerate(texts, 1)
+    ]
     builder.table(rows, header_rows=int(_has_header(rows)))
     widths = Counter(len(row) for row in rows if row)
     if len(widths) > 1:
