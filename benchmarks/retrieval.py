@@ -97,7 +97,27 @@ def single(one: RetrievalSet, ours: Vectors, peer: Vectors, embedder: Any) -> di
     if one.name == "drcd":
         simplified = [query._replace(text=to_simplified(query.text)) for query in one.queries]
         runs["ours bm25, simplified questions"] = our_runs(one.passages, simplified, ours, embedder)["ours bm25"]
-    return judge(runs, one.queries)
+    return judge(runs, one.queries) | {"bm25 parity": score_parity(one)}
+
+
+def score_parity(one: RetrievalSet) -> dict[str, float]:
+    """The largest difference of our scores from bm25s (method lucene) with our terms, k1 and b, over 200 queries."""
+    import bm25s
+
+    from openbook.library.lexical.bm25 import K1, B, Bm25Index
+    from openbook.library.lexical.counts import count_terms
+    from openbook.library.lexical.tokenize import query_terms, terms
+
+    peer = bm25s.BM25(method="lucene", k1=K1, b=B)
+    peer.index([terms(passage.searchable) for passage in one.passages], show_progress=False)
+    worst = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        Bm25Index.build(Path(folder) / "b", enumerated_counts(one.passages, count_terms), {})
+        index = Bm25Index.open(Path(folder) / "b")
+        for query in one.queries[:200]:
+            ids, scores = index.search(query.text, DEPTH)
+            worst = max(worst, float(np.abs(peer.get_scores(query_terms(query.text))[ids] - scores).max(initial=0.0)))
+    return {"largest_difference": worst}
 
 
 def mixed(sets: Sequence[RetrievalSet], vectors: dict[str, Vectors], embedder: Any) -> dict[str, Any]:
@@ -229,7 +249,9 @@ def print_table(report: dict[str, Any]) -> None:
     for name, systems in report.items():
         print(f"\n{name}: nDCG@10 [95 %], recall@1, recall@10, MRR@10")
         for system, figures in systems.items():
-            if "mean" in figures:
+            if "largest_difference" in figures:
+                print(f"  {system:<44} scores differ from bm25s by at most {figures['largest_difference']:.1e}")
+            elif "mean" in figures:
                 extra = f" ({figures['list']})" if "list" in figures else ""
                 print(f"  {system + extra:<44} {figures['mean']:+.4f} [{figures['low']:+.4f}, {figures['high']:+.4f}]")
             else:

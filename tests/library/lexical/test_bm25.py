@@ -86,7 +86,7 @@ def test_scores_equal_the_reference_through_additions_deletions_and_filters(seed
             fresh = random_chunks(seed + step, range(following, following + size))
             following += size
             if chunks and data.draw(st.booleans()):
-                fresh |= random_chunks(seed - step, range(min(chunks), min(chunks) + 1))
+                fresh |= random_chunks(seed + 100 + step, range(min(chunks), min(chunks) + 1))
             index.upsert([(i, blob(words)) for i, words in fresh.items()])
             chunks |= fresh
         else:

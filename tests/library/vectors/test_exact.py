@@ -47,6 +47,7 @@ def test_the_best_are_those_of_brute_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_pass: str, k: int
 ) -> None:
     monkeypatch.setattr(exact, "_SMALL_BASE", 0)
+    monkeypatch.setattr(exact, "_SEARCHES_BEFORE_COMPILING", 10**9)
     vectors = unit(1, 700)
     index = built(tmp_path, vectors)
     if first_pass == "int8":
@@ -55,7 +56,6 @@ def test_the_best_are_those_of_brute_force(
     chunks = {i + 1: vector for i, vector in enumerate(vectors)}
     for query in unit(2, 20):
         assert_agrees(index, chunks, query, k)
-        assert_agrees(index, chunks, query * 7, k) if first_pass == "float32" else None
         assert_agrees(index, chunks, query, k, list(range(5, 600, 2)))
         assert_agrees(index, chunks, query, k, [3, 77, 5_000])
     index.upsert([(np.array([900, 901, 5]), unit(3, 3))])
@@ -82,6 +82,32 @@ def test_additions_and_deletions_in_any_order(steps: list[tuple[bool, int]], k: 
     assert index.count() == len(chunks)
     assert_agrees(index, chunks, unit(99, 1)[0], k)
     assert_agrees(index, chunks, unit(99, 1)[0], k, [1, 2, 3, 29])
+
+
+def test_the_kernel_is_compiled_in_the_background_after_a_few_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exact, "_SMALL_BASE", 0)
+    index = built(tmp_path, unit(1, 300))
+    for query in unit(2, exact._SEARCHES_BEFORE_COMPILING):
+        index.search(query, 3)
+    assert index._warming is None
+    index.search(unit(3, 1)[0], 3)
+    assert index._warming is not None
+    index._warming.join()
+    assert index.describe()["first_pass"] == "int8"
+
+
+def test_queries_of_any_length_are_bounded_rightly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "_SMALL_BASE", 0)
+    vectors = unit(1, 300)
+    index = built(tmp_path, vectors)
+    index.warm()
+    for factor in (1e-3, 7.0, 1e3):
+        query = (unit(5, 1)[0] * factor).astype(np.float32)
+        best = np.argsort(-(vectors @ query), kind="stable")[:10] + 1
+        assert set(index.search(query, 10)[0].tolist()) == set(best.tolist())
+    assert len(index.search(np.zeros(E, np.float32), 5)[0]) == 5
 
 
 def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
