@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from openbook.lm.nn.linear import Linear
+from openbook.lm.nn.mlp import activate
 from openbook.lm.quantization import onednn
 
 
@@ -16,3 +17,6 @@ def test_packed_and_plain_agree(private: bool, monkeypatch: pytest.MonkeyPatch) 
     linear.bias.normal_()
     x = torch.randn(7, 48)
     assert torch.allclose(onednn.PackedLinear(linear)(x), linear(x), atol=1e-5)
+    for activation in ("gelu", "gelu_tanh", "relu"):
+        want = activate(linear(x), activation)
+        assert torch.allclose(onednn.PackedLinear(linear, activation)(x), want, atol=1e-5)

@@ -17,10 +17,12 @@ class Mlp(nn.Module):
         self.activation: Activation = activation
         self.up = Linear(hidden_size, intermediate_size)
         self.down = Linear(intermediate_size, hidden_size)
+        self.is_fused = False  # the activation is inside `up`, put there by lm.quantization.prepare
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, E) -> (N, E)."""
-        return self.down(activate(self.up(x), self.activation))  # type: ignore[no-any-return]
+        wide = self.up(x)  # (N, I)
+        return self.down(wide if self.is_fused else activate(wide, self.activation))  # type: ignore[no-any-return]
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:

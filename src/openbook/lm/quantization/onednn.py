@@ -6,19 +6,27 @@ Measured on Zen5, 256 rows: 2.9x over MKL in float32, 1.4x in bfloat16, which re
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openbook.lm.nn.activation import Activation
 from openbook.lm.nn.linear import Linear
+from openbook.lm.nn.mlp import activate
+
+PostOp = Literal["none"] | Activation
 
 
 class PackedLinear(nn.Module):
-    """The same map as `source`, for inference; keeps only the packed weights."""
+    """activation(`source`), for inference; keeps only the packed weights."""
 
-    def __init__(self, source: Linear) -> None:
+    def __init__(self, source: Linear, activation: PostOp = "none") -> None:
         super().__init__()
+        self.activation: PostOp = activation
+        self.post_op = activation if activation != "gelu_tanh" else "gelu"
+        self.algorithm = {"gelu": "none", "gelu_tanh": "tanh"}.get(activation, "")
         self.bias = None if source.bias is None else source.bias.detach()
         weight = source.weight.detach()
         self.packed = has_packed_linear(weight.dtype)
@@ -27,8 +35,11 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, in) -> (N, out), of the weights' dtype."""
         if self.packed:
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
-        return F.linear(x, self.weight, self.bias)
+            return torch.ops.mkldnn._linear_pointwise(  # type: ignore[no-any-return]
+                x, self.weight, self.bias, self.post_op, [], self.algorithm
+            )
+        y = F.linear(x, self.weight, self.bias)
+        return y if self.activation == "none" else activate(y, self.activation)
 
 
 @cache

@@ -9,6 +9,7 @@ from torch import nn
 
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.linear import Linear
+from openbook.lm.nn.mlp import Mlp
 from openbook.lm.quantization.onednn import PackedLinear
 
 FloatPrecision = Literal["float32", "bfloat16"]
@@ -25,6 +26,8 @@ def prepare(model: nn.Module, precision: FloatPrecision) -> nn.Module:
     for module in list(model.modules()):
         if isinstance(module, Attention):
             _fuse(module)
+        elif isinstance(module, Mlp):
+            module.up, module.is_fused = PackedLinear(module.up, module.activation), True  # type: ignore[assignment]
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Linear):
