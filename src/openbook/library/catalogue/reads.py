@@ -129,6 +129,12 @@ def text_between(connection: apsw.Connection, document_id: int, start: int, end:
     return str(connection.execute(query, (start, end, start, document_id)).get)
 
 
+def documents_of_chunks(connection: apsw.Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Document id of each chunk that is there."""
+    query = "SELECT id, document_id FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+    return {row[0]: row[1] for row in connection.execute(query, (json.dumps(list(ids)),))}
+
+
 def every_chunk_id(connection: apsw.Connection, generation_id: int) -> NDArray[np.int64]:
     """Ascending ids of all chunks of a generation."""
     rows = connection.execute("SELECT id FROM chunks WHERE generation_id = ? ORDER BY id", (generation_id,))

@@ -20,7 +20,8 @@ _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f]")
 _LATIN_WORD = re.compile("[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+")
 _HAN_PER_WORD = 1.6
 _FUNCTION_WORDS = {
-    "en": "the of and to in is are was were that for it with as on by what which who how when where why does this",
+    "en": "the of and to in is are was were that for it with as on by what which who how when where why does this a an "
+    "i we you he she they do can has have had my our your or if not be at no how many much about there its his her",
     "de": "der die das und ist von den mit ein eine zu im nicht auf dem des sich wie was wer wann wo welche für",
     "fr": "le la les des et est de du un une dans en pour que qui quel quelle sur au aux pas où comment",
     "es": "el la los las de y es en un una que por con para del se qué cuál quién cómo dónde cuándo",
@@ -64,4 +65,8 @@ def _latin_language(words: list[str]) -> str:
     if not votes:
         return "en"
     best = max(votes.values())
-    return "en" if votes["en"] == best else next(language for language in _FUNCTION_WORDS if votes[language] == best)
+    return (
+        "en"
+        if votes["en"] == best or best < 2
+        else next(language for language in _FUNCTION_WORDS if votes[language] == best)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -69,6 +70,41 @@ def search(
     for an empty or overlong query, an unknown mode, or `dense` in a library without an embedder.
     """
     _check(text, k, mode)
+    reranks = rerank and store.reranker is not None
+    with _ranked(store, text, mode, scope, fusion, max(DEPTH, 4 * k)) as ranked, ranked.watch.stage("fetch"):
+        hits = _hits(ranked, scope, _RERANK_DEPTH if reranks else k)
+    if reranks:
+        with ranked.watch.stage("rerank"):
+            hits = _reranked(store, text, hits)
+    hits = [hit.ranked(number) for number, hit in enumerate(hits[:k], 1)]
+    return SearchResult(text, ranked.generation.id, mode, ranked.language, hits, ranked.watch.total(), ranked.warnings)
+
+
+def rank_documents(
+    store: LibraryStore, text: str, *, mode: Mode = "hybrid", scope: Scope = OWNER, fusion: Fusion = "z-score"
+) -> list[int]:
+    """Ids of the documents for `text`, best first, each once (its best chunk counts); for evaluation."""
+    with _ranked(store, text, mode, scope, fusion, DEPTH) as ranked:
+        found = reads.documents_of_chunks(ranked.connection, ranked.fused.ids.tolist())
+    return list(dict.fromkeys(found[int(i)] for i in ranked.fused.ids if int(i) in found))
+
+
+@dataclass
+class _Ranked:
+    """Fused chunk ids and what they came from, in one state of the library."""
+
+    connection: apsw.Connection
+    generation: Generation
+    language: str
+    fused: Fused
+    lists: dict[str, Ranked]
+    watch: Stopwatch
+    warnings: list[str]
+
+
+@contextmanager
+def _ranked(store: LibraryStore, text: str, mode: Mode, scope: Scope, fusion: Fusion, depth: int) -> Iterator[_Ranked]:
+    """Ranks chunks for `text`; the transaction that the ranking saw stays open inside the block."""
     watch = Stopwatch()
     warnings: list[str] = []
     query = parse_query(text)
@@ -76,7 +112,7 @@ def search(
     generation = store.generation()
     embedder, weight = _embedder_for(store, generation, mode, language, warnings)
     vector = None
-    if embedder is not None and weight > 0 and query.text.strip():
+    if embedder is not None and query.text.strip():
         with watch.stage("embed_query"):
             vector = embedder.embed([query.text], "query")[0]
     with store.catalogue.read() as connection:
@@ -87,22 +123,10 @@ def search(
             warnings.append("the library switched to another embedder meanwhile: this search used BM25 alone")
         with watch.stage("filter"):
             allowed = _allowed(connection, store, scope, indexes.generation, query)
-        lists = _lists(indexes, query, vector, weight, allowed, mode, max(DEPTH, 4 * k), watch)
+        lists = _lists(indexes, query, vector, weight, allowed, mode, depth, watch)
         with watch.stage("fuse"):
             fused = fuse_ranks(list(lists.values())) if fusion == "rrf" else fuse_z_scores(list(lists.values()))
-        with watch.stage("fetch"):
-            hits = _hits(
-                connection, scope, indexes.generation, fused, lists, k if not reranks(store, rerank) else _RERANK_DEPTH
-            )
-    if reranks(store, rerank):
-        with watch.stage("rerank"):
-            hits = _reranked(store, query.text, hits)
-    hits = [hit.ranked(number) for number, hit in enumerate(hits[:k], 1)]
-    return SearchResult(text, indexes.generation.id, mode, language, hits, watch.total(), warnings)
-
-
-def reranks(store: LibraryStore, wanted: bool) -> bool:
-    return wanted and store.reranker is not None
+        yield _Ranked(connection, indexes.generation, language, fused, lists, watch, warnings)
 
 
 def _check(text: str, k: int, mode: str) -> None:
@@ -172,15 +196,9 @@ def _lists(
     return lists
 
 
-def _hits(
-    connection: apsw.Connection,
-    scope: Scope,
-    generation: Generation,
-    fused: Fused,
-    lists: dict[str, Ranked],
-    k: int,
-) -> list[Hit]:
+def _hits(ranked: _Ranked, scope: Scope, k: int) -> list[Hit]:
     """Hits from fused chunk ids, best first: equal passages folded, neighbours merged, until there are `k`."""
+    connection, generation, fused, lists = ranked.connection, ranked.generation, ranked.fused, ranked.lists
     found: list[Passage] = []
     rows: dict[int, ChunkRow] = {}
     documents: dict[int, DocumentRow] = {}
