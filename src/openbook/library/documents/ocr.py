@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 INSTALL = "install the extra: pip install 'openbook[ocr]'"
 SWITCH_ON = "OCR is switched off: allow it"
 MIN_PIXELS = 16
+MARGIN = 24
 MAX_PIXELS = 40_000_000
 
 
@@ -61,10 +62,13 @@ class RapidOcr:
         if min(image.size) < MIN_PIXELS:
             return []
         import numpy as np
+        from PIL import ImageOps
 
         if image.width * image.height > MAX_PIXELS:
             image.thumbnail((6000, 6000))
-        pixels = np.asarray(image.convert("RGB"))[:, :, ::-1]  # (height, width, 3), BGR as OpenCV has it
+        # Letters that touch the edge of a cropped picture are lost without a margin.
+        framed = ImageOps.expand(image.convert("RGB"), MARGIN, fill=_edge_colour(image))
+        pixels = np.asarray(framed)[:, :, ::-1]  # (height, width, 3), BGR as OpenCV has it
         result = _engine()(np.ascontiguousarray(pixels))
         if result is None or result.boxes is None or result.txts is None:
             return []
@@ -118,8 +122,16 @@ def picture_text(ocr: Ocr, data: bytes) -> str:
     return "\n".join(" ".join(line.text for line in row) for row in rows)
 
 
+def _edge_colour(image: Image) -> tuple[int, int, int]:
+    """The colour of the top left corner, which is the background nearly always."""
+    pixel = image.convert("RGB").getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    red, green, blue = pixel
+    return int(red), int(green), int(blue)
+
+
 def _rectangle(corners: Any) -> Box:
-    xs, ys = [float(x) for x, _ in corners], [float(y) for _, y in corners]
+    xs, ys = [float(x) - MARGIN for x, _ in corners], [float(y) - MARGIN for _, y in corners]
     return min(xs), min(ys), max(xs), max(ys)
 
 

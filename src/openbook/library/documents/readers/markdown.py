@@ -28,8 +28,8 @@ _HTML = re.compile(
 )
 _IMAGE_LINE = re.compile(r"\s*!\[([^\]]*)\]\([^)]*\)\s*$")
 # Bounded repeats: on hostile text an open-ended one costs time in the square of the line's length.
-_IMAGE = re.compile(r"!\[([^\]\n]{0,1000})\]\([^)\n]{0,2000}\)")
-_LINK = re.compile(r"\[([^\]\[\n]{1,1000})\]\((?!\s)[^)\s]{1,2000}(?:\s{1,4}\"[^\"\n]{0,500}\")?\)")
+_IMAGE = re.compile(r"!\[([^\]\n]{0,300})\]\([^)\n]{0,500}\)")
+_LINK = re.compile(r"\[([^\]\[\n]{1,300})\]\((?!\s)[^)\s]{1,500}(?:\s{1,4}\"[^\"\n]{0,500}\")?\)")
 _STRONG = re.compile(r"\*\*(?=\S)([^*\n]{1,1000})(?<=\S)\*\*")
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n)?---[ \t]*(?:\n|$)", re.DOTALL)

@@ -122,8 +122,8 @@ def _digits(value: float, pattern: str) -> str:
         head, exponent = text.split("E")
         return f"{head}E{exponent[0]}{exponent[1:].zfill(2)}"
     whole, _, fraction = pattern.partition(".")
-    scale = len(whole) - len(whole.rstrip(","))
-    value /= 1000.0**scale
+    last = fraction or whole  # each comma after the last digit divides by a thousand
+    value /= 1000.0 ** (len(last) - len(last.rstrip(",")))
     fraction = fraction.rstrip(",")
     needed = fraction.count("0")
     text = f"{_rounded(abs(value), len(fraction)):.{len(fraction)}f}"
