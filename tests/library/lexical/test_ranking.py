@@ -36,3 +36,9 @@ def test_the_best_are_those_of_the_plain_sum(lists: list[TermList], k: int, allo
     expected = np.sort(totals[totals > 0])[::-1][:k]
     assert np.allclose(np.sort(scores)[::-1], expected, atol=1e-5)
     assert np.allclose(scores, totals[rows], atol=1e-5)
+
+
+def test_a_row_of_a_later_list_alone_can_still_win() -> None:
+    first = TermList(np.arange(4, dtype=np.int32), np.ones(4, np.uint16), 1.1, 1.1)
+    later = TermList(np.arange(4, 40, dtype=np.int32), np.full(36, 19, np.uint16), 1.0, 1.0)
+    assert rank([first, later], np.ones(ROWS, np.float32), 1)[0].tolist() == [4]
