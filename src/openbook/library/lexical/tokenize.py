@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-import rjieba
-
 from openbook.library.lexical.fold import fold, simplify
 from openbook.library.lexical.stem import stem_english
 from openbook.library.lexical.stopwords import STOPWORDS
@@ -84,6 +82,8 @@ def _chinese(runs: str) -> list[str]:
 
     A word of two characters counts twice: it is surer than a bigram across a border.
     """
+    import rjieba  # reads its word list, about 0.1 s: not for a query without Chinese
+
     simplified = simplify(runs)
     words = [word for word in rjieba.cut(simplified) if word != "\n"]
     return words + [a + b for a, b in pairwise(simplified) if a != "\n" and b != "\n"]
