@@ -51,5 +51,12 @@ def act(task: str) -> object:
     return task
 
 
+def announce(path: str) -> None:
+    """Writes its process id to the file, then never ends."""
+    with open(path, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(600)
+
+
 def broken_start() -> None:
     raise RuntimeError("no good")

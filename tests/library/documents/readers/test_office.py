@@ -59,6 +59,7 @@ def test_word_headings_lists_tables_and_title(read: Read) -> None:
 def test_word_tracked_changes_controls_links_and_boxes(read: Read) -> None:
     body = (
         f"<w:p>{run('Notice is ')}<w:del>{'<w:r><w:delText>two</w:delText></w:r>'}</w:del><w:ins>{run('three')}</w:ins>"
+        f"<w:moveFrom>{run(' moved away')}</w:moveFrom>"
         f"{run(' months; ')}<w:hyperlink>{run('see here')}</w:hyperlink></w:p>"
         f"<w:sdt><w:sdtContent><w:p>{run('In a control')}</w:p></w:sdtContent></w:sdt>"
         f"<w:p><w:r><w:pict><w:txbxContent><w:p>{run('In a box')}</w:p></w:txbxContent></w:pict></w:r></w:p>"
