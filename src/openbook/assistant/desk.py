@@ -13,7 +13,6 @@ from openbook.core.threads import set_thread_environment
 from openbook.library.catalogue import reads
 from openbook.library.catalogue.rows import DocumentRow
 from openbook.library.catalogue.scope import OWNER, Scope, parse_filter
-from openbook.library.ingest.add import AddOptions, AddReport, add_paths, remove_documents, sync
 from openbook.library.retrieve.hit import Hit, SearchResult
 from openbook.library.retrieve.search import Fusion, Mode, search
 from openbook.library.split.settings import SplitSettings
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from openbook.assistant.answer.answer import Answer
     from openbook.core.messages import ChatModel, Embedder, Reranker
     from openbook.library.check.inspect import Problem
+    from openbook.library.ingest.add import AddReport
     from openbook.library.ingest.plan import Plan
 
 
@@ -68,6 +68,8 @@ class Library:
         **options: Any,
     ) -> AddReport:
         """Adds files and folders (with `records`, JSONL files of one document a line); reads only what changed."""
+        from openbook.library.ingest.add import AddOptions, add_paths
+
         chosen = AddOptions(collection, tuple(exclude), records, dry_run=dry_run, **options)
         return add_paths(self.store, [Path(path) for path in paths], chosen, progress)
 
@@ -80,10 +82,14 @@ class Library:
         **options: Any,
     ) -> AddReport:
         """Makes the library equal the folders that were added. `confirm` sees the plans first."""
+        from openbook.library.ingest.add import AddOptions, sync
+
         return sync(self.store, AddOptions(dry_run=dry_run, **options), progress, confirm)
 
     def remove(self, *names: str) -> list[str]:
         """Takes documents (ids, paths, folders) out of the library; returns the paths. The files stay."""
+        from openbook.library.ingest.add import remove_documents
+
         return [row.path for row in remove_documents(self.store, names)]
 
     def documents(self, *, scope: Scope = OWNER) -> list[DocumentRow]:
