@@ -2,8 +2,8 @@
 
 A search first multiplies the base's 8-bit rows, a quarter of the bytes; each row's rounding error is stored, so the
 rows that could be among the k best are known for certain, and only they are multiplied in float32. Over 100,000 x 384
-that takes 1.1 ms on one core where float32 takes 4.7 ms on two. Its kernel is compiled, in the background, after a few searches;
-until then numpy multiplies in float32, and a process that asks once never pays for a compiler.
+that takes 1.1 ms on one core where float32 takes 4.7 ms on two. The kernel is compiled, in the background, after a
+few searches; until then numpy multiplies in float32, and a process that asks once never pays for a compiler.
 """
 
 from __future__ import annotations
