@@ -16,10 +16,8 @@ _PARTS = {
     "rjieba": "Chinese words",
     "pypdfium2": "PDF",
     "pdfplumber": "tables in PDF",
-    "python-docx": "docx",
-    "openpyxl": "xlsx",
-    "python-pptx": "pptx",
-    "trafilatura": "HTML",
+    "lxml": "docx, xlsx, pptx",
+    "selectolax": "HTML",
     "python-oxmsg": "Outlook mail",
 }
 
