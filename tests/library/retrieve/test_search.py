@@ -64,6 +64,9 @@ def test_phrases_prefixes_and_exclusions_limit_what_is_found(open_library, tmp_p
     assert sorted(names(library.search("boat water -blue", mode="bm25"))) == []
     assert sorted(names(library.search("boat -house", mode="bm25"))) == ["a.txt", "b.txt"]
     assert names(library.search("boathou*", mode="dense")) == ["c.txt"]
+    result = library.search_result('"green boat"', mode="bm25")
+    assert names(result.hits) == ["a.txt", "b.txt"]
+    assert "word for word" in result.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from openbook.library.catalogue.scope import OWNER, Scope
 from openbook.library.lexical.language import detect_language
 from openbook.library.lexical.query import Query, parse_query
 from openbook.library.retrieve.fold import Passage, fold_passages
-from openbook.library.retrieve.fuse import DEPTH, Fused, Ranked, fuse_ranks, fuse_z_scores
+from openbook.library.retrieve.fuse import DEPTH, Fused, Ids, Ranked, fuse_ranks, fuse_z_scores
 from openbook.library.retrieve.hit import Hit, SearchResult
 from openbook.library.retrieve.indexes import Indexes
 from openbook.library.retrieve.weights import dense_weight
@@ -122,7 +122,7 @@ def _ranked(store: LibraryStore, text: str, mode: Mode, scope: Scope, fusion: Fu
             vector = None
             warnings.append("the library switched to another embedder meanwhile: this search used BM25 alone")
         with watch.stage("filter"):
-            allowed = _allowed(connection, store, scope, indexes.generation, query)
+            allowed = _allowed(connection, store, scope, indexes.generation, query, warnings)
         lists = _lists(indexes, query, vector, weight, allowed, mode, depth, watch)
         with watch.stage("fuse"):
             fused = fuse_ranks(list(lists.values())) if fusion == "rrf" else fuse_z_scores(list(lists.values()))
@@ -159,13 +159,25 @@ def _embedder_for(
 
 
 def _allowed(
-    connection: apsw.Connection, store: LibraryStore, scope: Scope, generation: Generation, query: Query
-) -> NDArray[np.int64] | None:
-    """Ascending ids of the chunks that scope and query leave; None when neither leaves anything out."""
+    connection: apsw.Connection,
+    store: LibraryStore,
+    scope: Scope,
+    generation: Generation,
+    query: Query,
+    warnings: list[str],
+) -> Ids | None:
+    """Ascending ids of the chunks that scope and query leave; None when neither leaves anything out.
+
+    A phrase or prefix that no chunk in scope has is searched for as words, and said so.
+    """
     allowed = store.scopes.allowed(connection, scope, generation)
     for expression in query.required():
         found = reads.phrase_chunk_ids(connection, expression)
-        allowed = found if allowed is None else np.intersect1d(allowed, found, assume_unique=True)
+        narrowed = found if allowed is None else np.intersect1d(allowed, found, assume_unique=True)
+        if len(narrowed):
+            allowed = narrowed
+        else:
+            warnings.append(f"no passage has {expression} word for word: its words were searched for")
     for expression in query.excluded():
         gone = reads.phrase_chunk_ids(connection, expression)
         if allowed is None:
@@ -179,7 +191,7 @@ def _lists(
     query: Query,
     vector: NDArray[np.float32] | None,
     weight: float,
-    allowed: NDArray[np.int64] | None,
+    allowed: Ids | None,
     mode: Mode,
     depth: int,
     watch: Stopwatch,
@@ -189,7 +201,8 @@ def _lists(
     if mode != "dense":
         with watch.stage("bm25"):
             share = 1.0 - weight if vector is not None else 1.0
-            lists["bm25"] = Ranked(*indexes.lexical.search(query.text, depth, allowed), share)
+            candidates = indexes.lexical.count() if allowed is None else len(allowed)
+            lists["bm25"] = Ranked(*indexes.lexical.search(query.text, depth, allowed), share, candidates)
     if vector is not None and indexes.vectors is not None:
         with watch.stage("dense"):
             lists["dense"] = Ranked(*indexes.vectors.search(vector, depth, allowed), weight)
