@@ -128,9 +128,8 @@ def measure(directory: Path, rounds: int) -> dict[str, dict[str, float]]:
 
     for _ in range(rounds):
         run("")
-    committing = subprocess.Popen(
-        [sys.executable, __file__, "--commit", str(directory)], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, __file__, "--commit", str(directory)]
+    committing = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert committing.stdout is not None
     committing.stdout.readline()
     for _ in range(rounds):
