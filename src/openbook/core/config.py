@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from openbook.core.errors import UsageError
 from openbook.core.paths import home, replacing
 
-NOT_SETTINGS = frozenset({"HOME", "API_KEY", "FAULT", "DATA", "THREADS", "LIBRARY"})
+NOT_SETTINGS = frozenset({"HOME", "API_KEY", "FAULT", "DATA", "THREADS", "LIBRARY", "TRACEBACK"})
 """`OPENBOOK_*` names with a meaning of their own."""
 
 Model = TypeVar("Model", bound=BaseModel)

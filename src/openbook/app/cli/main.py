@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -64,12 +65,18 @@ def main() -> None:
         if error.remedy:
             print(f"  → {error.remedy}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("openbook: interrupted; what was committed is kept", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except KeyboardInterrupt:
+        print("openbook: interrupted; what was committed is kept", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("OPENBOOK_TRACEBACK"):
+            raise
+        print(f"openbook: a fault of this program: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  → set OPENBOOK_TRACEBACK=1 to see where it happened, and report it", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
