@@ -1,0 +1,147 @@
+"""A question answered from the library: searched, weighed, and quoted or written; or honestly not answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from openbook.assistant.answer.answer import Answer, Sentence
+from openbook.assistant.answer.confidence import probability, threshold
+from openbook.assistant.answer.evidence import gather
+from openbook.assistant.answer.extract import SENTENCES, Quotation, quote
+from openbook.core.errors import UsageError
+from openbook.library.catalogue.scope import OWNER, Scope
+from openbook.library.lexical.language import detect_language
+from openbook.library.retrieve.hit import SearchResult
+from openbook.library.retrieve.search import Stopwatch, search
+from openbook.library.store import LibraryStore
+
+if TYPE_CHECKING:
+    from openbook.core.messages import ChatModel
+
+_HITS = 10
+_NEAREST = 3
+_NO_ANSWER = {
+    "en": "The library has no answer to this question.",
+    "zh": "文库中没有这个问题的答案。",
+}
+_NAMES = {"zh": "Chinese", "en": "English", "ja": "Japanese", "ko": "Korean", "de": "German", "fr": "French"}
+
+
+def ask(
+    store: LibraryStore,
+    question: str,
+    *,
+    model: str | ChatModel | None = None,
+    max_wrong: float = 0.10,
+    history: Sequence[tuple[str, str]] = (),
+    scope: Scope = OWNER,
+    sentences: int = SENTENCES,
+) -> Answer:
+    """An answer with checked citations, or an abstention with the nearest passages.
+
+    Without `model` it is one quotation of at most `sentences` sentences. `max_wrong`: the share of the questions
+    whose answer is missing in the library that may be answered all the same. Raises `UsageError`.
+    """
+    if not 0.0 < max_wrong <= 1.0:
+        raise UsageError(f"max_wrong {max_wrong!r} is out of range", "a share above 0 and up to 1, such as 0.05")
+    watch = Stopwatch()
+    with watch.stage("rewrite"):
+        standalone = _standalone(question, history)
+    with watch.stage("search"):
+        result = search(store, standalone, _HITS, scope=scope)
+    with watch.stage("weigh"):
+        evidence = gather(store, standalone, result)
+        confidence = probability(evidence)
+    warnings = list(result.warnings)
+    foreign = _foreign(store, result)
+    if foreign:
+        warnings.append(foreign)
+    with watch.stage("quote"):
+        found = quote(store, evidence, sentences=sentences)
+    if found is None or foreign or confidence < threshold(evidence, max_wrong):
+        return _abstained(
+            question, standalone, 0.0 if foreign or found is None else confidence, result, watch, warnings
+        )
+    if model is not None:
+        from openbook.assistant.answer.generate import generate_answer
+
+        return generate_answer(
+            store, question, standalone, result, model, confidence=confidence, watch=watch, warnings=warnings
+        )
+    return _quoted(question, standalone, found, confidence, result, watch, warnings)
+
+
+def _standalone(question: str, history: Sequence[tuple[str, str]]) -> str:
+    """The question as it would be asked without what went before."""
+    if not history:
+        return question
+    from openbook.assistant.answer.rewrite import standalone
+
+    return standalone(question, history)
+
+
+def _foreign(store: LibraryStore, result: SearchResult) -> str | None:
+    """Why no passage can be compared with the question: another language, and no embedder that knows both."""
+    known = store.languages(store.generation())
+    both = known if result.language in known else frozenset()
+    found = {hit.language for hit in result.hits}
+    if not found or found & (both | {result.language}):
+        return None
+    asked, held = _NAMES.get(result.language, result.language), ", ".join(sorted(_NAMES.get(one, one) for one in found))
+    return (
+        f"the question is in {asked}, the passages found are in {held}, and the library's embedder does not know both: "
+        "ask in the language of the documents, or `openbook reembed` with an embedder for both"
+    )
+
+
+def _quoted(
+    question: str,
+    standalone: str,
+    found: Quotation,
+    confidence: float,
+    result: SearchResult,
+    watch: Stopwatch,
+    warnings: list[str],
+) -> Answer:
+    citation = found.citation
+    return Answer(
+        question=question,
+        answer=citation.quote,
+        abstained=False,
+        confidence=confidence,
+        mode="extractive",
+        model=None,
+        generation=result.generation,
+        sentences=(Sentence(0, len(citation.quote), (citation.n,), True),),
+        citations=(citation,),
+        standalone=standalone,
+        timings_ms=_timings(result, watch),
+        warnings=tuple(warnings),
+    )
+
+
+def _abstained(
+    question: str, standalone: str, confidence: float, result: SearchResult, watch: Stopwatch, warnings: list[str]
+) -> Answer:
+    """That the library has no answer, in the language of the question, with the passages that came near."""
+    language = "zh" if detect_language(question) == "zh" else "en"
+    return Answer(
+        question=question,
+        answer=_NO_ANSWER[language],
+        abstained=True,
+        confidence=confidence,
+        mode="extractive",
+        model=None,
+        generation=result.generation,
+        nearest=tuple(result.hits[:_NEAREST]),
+        standalone=standalone,
+        timings_ms=_timings(result, watch),
+        warnings=tuple(warnings),
+    )
+
+
+def _timings(result: SearchResult, watch: Stopwatch) -> dict[str, float]:
+    """Milliseconds of the stages; those within the search by their own names."""
+    inner = {f"search.{name}": spent for name, spent in result.timings_ms.items() if name != "total"}
+    return inner | watch.total()
