@@ -100,8 +100,7 @@ def _of_row(
     titles = {_column(anchor): header[anchor.start - row.header[0] : anchor.end - row.header[0]] for anchor in heads}
     embedder = store.embedder() if evidence.similar.has_vectors else None
     scores = _cell_scores(evidence, hit, anchors, titles, embedder)
-    order = np.argsort(-scores, kind="stable") if len(anchors) else []
-    first = [anchors[int(order[0])]] if len(anchors) else []
+    first = [anchors[int(np.argmax(scores))]] if anchors else []
     return header, (*first, *(anchor for anchor in anchors if anchor not in first))
 
 

@@ -176,12 +176,9 @@ def _names(question: Question, found: set[str]) -> float:
     total = float(question.shares[question.is_name].sum())
     if total == 0:
         return 1.0
-    held = [
-        share
-        for term, share, name in zip(question.terms, question.shares, question.is_name, strict=True)
-        if name and term in found
-    ]
-    return float(sum(held)) / total
+    named = zip(question.terms, question.shares.tolist(), question.is_name.tolist(), strict=True)
+    held = sum(share for term, share, is_name in named if is_name and term in found)
+    return float(held) / total
 
 
 def _neighbour(units: Sequence[Unit], place: int, step: int) -> int | None:

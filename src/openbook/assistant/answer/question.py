@@ -103,7 +103,10 @@ _DATE = (
 )
 _PLACE = r"[省市县縣区區国國州洲岛島山河江湖镇鎮村路街港城]|\b(?:in|at|near|from|to|of|on) (?:the )?[A-Z]"
 _PERSON = r"\b[A-Z][a-z]+ (?:[A-Z]\.? )?[A-Z][a-z]+|\b(?:Dr|Mr|Mrs|Sir|King|Queen|President|Pope|Emperor)\b|·"
-_REASON = r"\b(?:because|due to|since|result|reason|caused?|so that|in order|therefore|to avoid)\b|因为|因|由于|所以|原因|导致|為|为了"
+_REASON = (
+    r"\b(?:because|due to|since|result|reason|caused?|so that|in order|therefore|to avoid)\b"
+    r"|因为|因|由于|所以|原因|导致|為|为了"
+)
 _MANNER = r"\bby \w+ing\b|\b(?:through|using|via|with|method|process)\b|通过|透過|以|用|方式|方法|经由"
 _EVIDENCE: dict[AnswerKind, re.Pattern[str]] = {
     "number": re.compile(_NUMBER_WORD, re.IGNORECASE),
