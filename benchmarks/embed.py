@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--peer-path", default="", help="PYTHONPATH of the onnx and openvino peers")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, default=300)
-    parser.add_argument("--no-quality", action="store_true", help="speed only")
+    parser.add_argument("--no-quality", action="store_true", help="speed only, quality as in the JSON file")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "embed.json")
     options = parser.parse_args()
     threads = set_thread_environment()
@@ -188,10 +188,13 @@ def main() -> None:
     report: dict[str, Any] = {"machine": machine.describe(), "threads": threads, "texts": len(texts)}
     with tempfile.TemporaryDirectory() as scratch:
         peers, report["peers_not_run"] = start_peers(options, directory, Path(scratch))
+        report["peer_versions"] = {name: peer.versions for name, peer in peers.items()}
         report["speed"] = speed(peers, ours(directory), texts, options.rounds, directory)
         report["query_ms"] = query_latency_ms(directory)
         if not options.no_quality:
             report["ndcg_at_10"] = quality(directory)
+        elif options.json.exists():
+            report["ndcg_at_10"] = json.loads(options.json.read_text("utf-8")).get("ndcg_at_10", {})
         for peer in peers.values():
             peer.close()
     options.json.parent.mkdir(parents=True, exist_ok=True)
