@@ -34,7 +34,7 @@ def openbook(*arguments: str) -> None:
 
 def main() -> None:
     began = time.perf_counter()
-    openbook("add", "examples/library", "docs")
+    openbook("add", "examples/library", "docs", "--exclude", "*.py")
     for number, question in enumerate(QUESTIONS):
         openbook("ask", question)
         if number == 0:

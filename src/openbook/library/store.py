@@ -34,7 +34,9 @@ _LANGUAGE_NAMES = {"zh": "Chinese", "en": "English", "ja": "Japanese", "ko": "Ko
 
 
 def language_note(embedder: str, language: str) -> str:
-    """What to say when the embedder of a library does not know the language of a question."""
+    """What to say, in the language of the question where it is Chinese, when an embedder does not know that language."""
+    if language == "zh":
+        return f"资料库的向量模型（{embedder}）不懂中文（has no Chinese）：本次检索只用了 BM25"
     name = _LANGUAGE_NAMES.get(language, f"the language {language!r}")
     return f"the library's embedder ({embedder}) has no {name}: this search used BM25 alone"
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from openbook.assistant.answer.answer import Answer, Citation
 
 _ABSTAINED = 3
+_WORDS = {
+    "en": {"near": "near", "quotation": "a quotation", "written": "written by {}", "foot": "({}; confidence {:.2f})"},
+    "zh": {"near": "相近", "quotation": "原文摘录", "written": "由 {} 撰写", "foot": "（{}；置信度 {:.2f}）"},
+}
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="DIR|URL|URL#NAME|NAME", help="Who writes the answer; without it, a quotation."),
@@ -100,16 +104,25 @@ def print_answer(answer: Answer) -> None:
         for hit in answer.nearest:
             text = " ".join(hit.text.split())
             place = f", page {hit.page}" if hit.page else ""
-            print(f"  near: {shown_path(hit.path)}{place}: {text[:160]}{' ...' if len(text) > 160 else ''}")
+            near = _WORDS["zh" if _is_chinese(answer.question) else "en"]["near"]
+            print(f"  {near}: {shown_path(hit.path)}{place}: {text[:160]}{' ...' if len(text) > 160 else ''}")
     else:
         print(_marked(answer))
         print()
         for citation in answer.citations:
             _print_citation(citation)
-    who = "a quotation" if answer.mode == "extractive" else f"written by {answer.model}"
-    print(f"({who}; confidence {answer.confidence:.2f})")
+    words = _WORDS["zh" if _is_chinese(answer.question) else "en"]
+    if not answer.abstained:
+        who = words["quotation"] if answer.mode == "extractive" else words["written"].format(answer.model)
+        print(words["foot"].format(who, answer.confidence))
     for warning in answer.warnings:
         warn(warning)
+
+
+def _is_chinese(text: str) -> bool:
+    from openbook.library.lexical.language import detect_language
+
+    return detect_language(text) == "zh"
 
 
 def _marked(answer: Answer) -> str:
