@@ -23,6 +23,7 @@ class HashEmbedder:
         self.languages = languages
         self.max_tokens = 256
         self.tokens: TokenCounter = ApproximateTokens()
+        self.truncated = 0
 
     @property
     def hash(self) -> str:

@@ -114,6 +114,11 @@ class Embedder(Protocol):
 
     @property
     def tokens(self) -> TokenCounter: ...
+    @property
+    def truncated(self) -> int:
+        """How many texts so far were longer than `max_tokens`, so that their ends are not in their vectors."""
+        ...
+
     def embed(self, texts: Sequence[str], kind: TextKind) -> NDArray[np.float32]:
         """(N, E) float32, L2-normalised."""
         ...

@@ -88,6 +88,11 @@ class RemoteEmbedder:
         return self.description.max_tokens
 
     @property
+    def truncated(self) -> int:
+        """0: the protocol does not say what an endpoint cuts."""
+        return 0
+
+    @property
     def languages(self) -> frozenset[str]:
         return self.description.languages
 

@@ -148,6 +148,12 @@ def _run(
                 report.outcomes.append(
                     apply_plan(store.catalogue, lease, plan, settings, progress, after_commit=store.indexes.settle)
                 )
+            cut = sum(outcome.truncated_chunks for outcome in report.outcomes)
+            if cut and settings.embedder is not None:
+                report.warnings.append(
+                    f"{cut} chunks are longer than the {settings.embedder.max_tokens} tokens that the embedder reads: "
+                    "their ends are found by words only (--chunk-tokens makes smaller ones)"
+                )
             progress("indexing", 0, None, "")
             store.indexes.settle(at_end=True)
     report.seconds = time.perf_counter() - began

@@ -79,7 +79,7 @@ def apply_plan(
     total = len(plan.to_read)
     done = 0
     for batch in _batches(_results(plan, settings, outcome, catalogue), settings):
-        vectors = _embed(batch, settings)
+        vectors = _embed(batch, settings, outcome)
         for (file, result), blobs in zip(batch, vectors, strict=True):
             with catalogue.write() as connection:
                 document_id = writes.put_document(connection, read_result(file, result, blobs), settings.generation_id)
@@ -202,12 +202,19 @@ def _batches(
         yield batch
 
 
-def _embed(batch: list[tuple[FoundFile, Plain]], settings: IngestSettings) -> list[list[bytes] | None]:
-    """The packed vectors of each document's chunks; None for all when there is no embedder."""
+def _embed(
+    batch: list[tuple[FoundFile, Plain]], settings: IngestSettings, outcome: Outcome
+) -> list[list[bytes] | None]:
+    """The packed vectors of each document's chunks; None for all when there is no embedder.
+
+    Chunks that are longer than the embedder reads are counted: their ends are found by words only.
+    """
     if settings.embedder is None:
         return [None] * len(batch)
     texts = [chunk[2] for _, result in batch for chunk in result["chunks"]]
+    before = settings.embedder.truncated
     vectors = iter(settings.embedder.embed(texts, "passage") if texts else ())
+    outcome.truncated_chunks += settings.embedder.truncated - before
     return [[pack_vector(next(vectors)) for _ in result["chunks"]] for _, result in batch]
 
 
