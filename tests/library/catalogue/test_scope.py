@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from doubles import HashEmbedder
+from openbook.assistant.desk import Library
 from openbook.core.errors import UsageError
 from openbook.library.catalogue import reads
 from openbook.library.catalogue.scope import OWNER, Scope, parse_filter
@@ -75,31 +77,34 @@ def test_a_filter_takes_effect_before_the_best_are_taken(open_library, tmp_path)
         assert [hit.path.rpartition("/")[2] for hit in hits] == ["last.md"]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["guest", "clerk"])), max_size=6))
-def test_no_read_shows_a_forbidden_chunk(tmp_path_factory, grants):
-    from doubles import HashEmbedder
-    from openbook.assistant.desk import Library
-
+@pytest.fixture(scope="module")
+def three_collections(tmp_path_factory):
+    """A library with one document in each of the collections a, b and c."""
     root = tmp_path_factory.mktemp("scopes")
     with Library.open(root / "library", embedder=HashEmbedder()) as library:
         for name in "abc":
             (root / f"{name}.txt").write_text(f"The common word, and {name}{name}{name}.")
             library.add(root / f"{name}.txt", collection=name)
-        with library.store.catalogue.write() as connection:
-            for collection, principal in set(grants):
-                connection.execute(
-                    "INSERT INTO grants SELECT id, ? FROM collections WHERE name = ?", (principal, collection)
-                )
-        generation = library.store.generation()
-        for principal in ("guest", "clerk", "nobody"):
-            may = {collection for collection, one in grants if one == principal}
-            scope = Scope(principal)
-            assert {row.collection for row in library.documents(scope=scope)} == may
-            assert {hit.collection for hit in library.search("common word", principal=principal)} == may
-            with library.store.catalogue.read() as connection:
-                every = reads.every_chunk_id(connection, generation.id)
-                allowed = reads.allowed_chunk_ids(connection, scope, generation.id)
-                shown = reads.chunks_by_id(connection, scope, generation.id, every.tolist())
-            assert np.array_equal(np.array(sorted(shown), np.int64), allowed)
-            assert len(shown) == len(may)
+        yield library
+
+
+@given(grants=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["guest", "clerk"])), max_size=6))
+def test_no_read_shows_a_forbidden_chunk(three_collections, grants):
+    library = three_collections
+    with library.store.catalogue.write() as connection:
+        connection.execute("DELETE FROM grants")
+        for row in set(grants):
+            connection.execute("INSERT INTO grants SELECT id, ? FROM collections WHERE name = ?", row[::-1])
+    generation = library.store.generation()
+    for principal in ("guest", "clerk", "nobody"):
+        may = {collection for collection, one in grants if one == principal}
+        scope = Scope(principal)
+        assert {row.collection for row in library.documents(scope=scope)} == may
+        assert {hit.collection for hit in library.search("common word", principal=principal)} == may
+        with library.store.catalogue.read() as connection:
+            every = reads.every_chunk_id(connection, generation.id)
+            allowed = reads.allowed_chunk_ids(connection, scope, generation.id)
+            shown = reads.chunks_by_id(connection, scope, generation.id, every.tolist())
+        assert np.array_equal(np.array(sorted(shown), np.int64), allowed)
+        assert len(shown) == len(may)
     assert OWNER.is_everything
