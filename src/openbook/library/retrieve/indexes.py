@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import apsw
 import numpy as np
 from numpy.typing import NDArray
 
-from openbook.core.errors import CorruptLibrary
+from openbook.core.errors import CorruptLibrary, OpenbookError
 from openbook.core.faults import fault_point
 from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.catalogue.generations import active_generation
@@ -84,7 +85,19 @@ class DerivedIndexes:
                 self.rebuild(connection, generation)
 
     def rebuild(self, connection: apsw.Connection, generation: Generation) -> None:
-        """Writes both files of a generation from what the transaction of `connection` sees."""
+        """Writes both files of a generation from what the transaction of `connection` sees.
+
+        Raises `OpenbookError` when they cannot be written; the old ones stay, and nothing in the catalogue changes.
+        """
+        try:
+            self._rebuild(connection, generation)
+        except OSError as error:
+            raise OpenbookError(
+                f"the indexes in {self._directory} cannot be written: {error.strerror}",
+                "free some space or check the permissions; the documents are safe, the next run makes the indexes",
+            ) from error
+
+    def _rebuild(self, connection: apsw.Connection, generation: Generation) -> None:
         self._directory.mkdir(exist_ok=True)
         chunk_id, deletion_seq = _watermarks(connection)
         meta = {"generation": generation.id, "base_chunk_id": chunk_id, "base_deletion_seq": deletion_seq}
@@ -114,13 +127,16 @@ class DerivedIndexes:
             self._indexes = None
 
     def _open(self, connection: apsw.Connection, generation: Generation) -> Indexes:
-        """The files where they are there and whole; otherwise they are made first."""
+        """The files where they are there and whole; otherwise they are made first, or, where nothing can be written, all
+        is held in memory.
+        """
         try:
             return self._open_files(generation)
         except (FileNotFoundError, CorruptLibrary):
             if _chunk_count(connection, generation.id) > MOST_IN_MEMORY or self._directory.exists():
-                self.rebuild(connection, generation)
-                return self._open_files(generation)
+                with suppress(OpenbookError):
+                    self.rebuild(connection, generation)
+                    return self._open_files(generation)
         vectors = ExactIndex(generation.dimension) if generation.dimension is not None else None
         return Indexes(generation, Bm25Index(), vectors, 0, 0, 0, 0)
 
