@@ -22,6 +22,8 @@ SYNC = """
 import sys
 from openbook.assistant.desk import Library
 from openbook.core import faults
+from openbook.library.catalogue import connection
+connection._CHECKPOINT_PAGES = 100
 with Library.open(sys.argv[1], create=False) as library:
     report = library.sync()
     assert not report.failures, report.failures
@@ -103,28 +105,10 @@ def test_killed_at_one_of_fifty_moments(fiftieth, prepared, uninterrupted, tmp_p
     killed_at(2 + fiftieth * (uninterrupted[0] - 2) // 50, prepared, uninterrupted, tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["statement:200", "commit:9", "merge:1", "merge:2"])
+@pytest.mark.parametrize("fault", ["statement:200", "commit:9", "checkpoint:1", "checkpoint:2", "merge:1", "merge:2"])
 def test_killed_at_each_kind_of_boundary(fault, prepared, uninterrupted, tmp_path):
     shutil.copytree(prepared[0], tmp_path / "library")
     done = run_sync(tmp_path / "library", fault)
     assert done.returncode == -signal.SIGKILL, done.stderr
     run_sync(tmp_path / "library", "")
     assert exported(tmp_path / "library", tmp_path / "export") == uninterrupted[1]
-
-
-@pytest.mark.parametrize("fault", ["checkpoint:1", "checkpoint:2"])
-def test_killed_at_a_checkpoint(fault, tmp_path):
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    (folder / "first.md").write_text("The first document.")
-    with Library.open(tmp_path / "library", embedder="none", split=SplitSettings(chunk_tokens=8_192)) as library:
-        library.add(folder)
-    for number in range(2):
-        words = "\n\n".join(f"harbour {number} " + "pilot boat quay " * 200 for _ in range(600))
-        (folder / f"long{number}.md").write_text(words)
-    assert run_sync(tmp_path / "library", fault).returncode == -signal.SIGKILL
-    with Library.open(tmp_path / "library", create=False) as library:
-        assert library.check() == []
-        library.sync()
-        assert library.check() == []
-        assert len(library.documents()) == 3

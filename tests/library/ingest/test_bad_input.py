@@ -139,3 +139,13 @@ def test_a_file_that_changes_while_it_is_read_is_said_and_read_the_next_time(ope
     monkeypatch.undo()
     assert library.add(folder).failures == []
     assert library.search("painted", mode="bm25")
+
+
+@pytest.mark.parametrize(
+    "text", ["BMW released a car.", "GIF89a is a format.", "A file begins with %PDF-1.7 or so.", "II* and MM."]
+)
+def test_a_text_that_begins_like_another_format_is_read_as_text(open_library, tmp_path, text):
+    (tmp_path / "note.txt").write_text(text)
+    library = open_library(embedder="none")
+    assert library.add(tmp_path / "note.txt").failures == []
+    assert library.text("note.txt") == text

@@ -14,7 +14,7 @@ from openbook.library.catalogue.schema import prepare_schema
 
 CATALOGUE = "library.sqlite3"
 _BUSY_MS = 10_000
-_CHECKPOINT_PAGES = 400  # 1.6 MB
+_CHECKPOINT_PAGES = 2_000  # 8 MB
 
 
 @contextmanager

@@ -79,13 +79,14 @@ def kind_of(source: Source) -> str:
         raise source.unreadable("it is empty", "get a complete copy")
     if not head:
         return kind if kind in TEXTUAL else "text"
-    if b"%PDF-" in head[:1024]:
+    if head.lstrip().startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and (kind == "pdf" or is_binary(source.data))):
         return "pdf"
     if head.startswith(b"PK\x03\x04"):
         return _zip_kind(source)
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         return _ole_kind(source)
-    if head.startswith(_IMAGE_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+    is_picture = head.startswith(_IMAGE_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    if is_picture and (kind == "image" or is_binary(source.data)):  # "BMW was founded ..." is text
         return "image"
     if kind is None or kind in TEXTUAL:
         return _text_kind(source, kind)
