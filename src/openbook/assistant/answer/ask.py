@@ -59,7 +59,7 @@ def ask(
         warnings.append(foreign)
     with watch.stage("quote"):
         found = quote(store, evidence, sentences=sentences)
-    if found is None or foreign or confidence < threshold(evidence, max_wrong):
+    if found is None or foreign or confidence < threshold(evidence.fit, max_wrong):
         return _abstained(
             question, standalone, 0.0 if foreign or found is None else confidence, result, watch, warnings
         )

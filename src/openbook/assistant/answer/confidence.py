@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from openbook.assistant.answer.evidence import Evidence, fitted_for
+from openbook.assistant.answer.evidence import Evidence, Fitted
 from openbook.assistant.answer.features import COLUMNS
 from openbook.assistant.answer.question import KINDS
 from openbook.assistant.answer.scorer import Network, fitted
@@ -99,20 +99,15 @@ def probability(evidence: Evidence) -> float:
     """In (0, 1): of the questions with this figure, the share whose answer is in the library."""
     if not evidence.units:
         return 0.0
-    logit = Network.from_json(_fit(evidence)["confidence"], SUMMARY_COLUMNS)(summary(evidence)[None, :])[0]
+    logit = Network.from_json(fitted()[evidence.fit]["confidence"], SUMMARY_COLUMNS)(summary(evidence)[None, :])[0]
     return float(1 / (1 + np.exp(-logit)))
 
 
-def threshold(evidence: Evidence, max_wrong: float) -> float:
+def threshold(fit: Fitted, max_wrong: float) -> float:
     """The confidence below which to abstain, so that of the questions on a subject of the library whose answer is
     missing at most the share `max_wrong` gets an answer. Raises `UsageError` outside 0..1.
     """
     if not 0.0 <= max_wrong <= 1.0:
         raise UsageError(f"max_wrong {max_wrong!r} is no share", "a number from 0 to 1, such as 0.05")
-    points = _fit(evidence)["max_wrong"]
+    points = fitted()[fit]["max_wrong"]
     return float(np.interp(max_wrong, points["share"], points["threshold"]))
-
-
-def _fit(evidence: Evidence) -> dict[str, dict[str, list[float]]]:
-    fit: dict[str, dict[str, list[float]]] = fitted()[fitted_for(evidence.similar.has_vectors)]
-    return fit

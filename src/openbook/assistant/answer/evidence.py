@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,10 @@ from openbook.library.store import LibraryStore
 
 PASSAGES = 6
 """Passages whose sentences are weighed; the rest only say how far the first stand out."""
-Fitted = Literal["en", "zh"]
+Fitted = Literal["en", "en-words", "zh-words"]
+
+
+Score = Callable[[NDArray[np.float64], Fitted], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,18 @@ class Evidence:
     result: SearchResult
     units: list[Unit]
     similar: Similarities
+    fit: Fitted
     features: NDArray[np.float64]
     scores: NDArray[np.float64]
 
 
-def gather(store: LibraryStore, question: str, result: SearchResult) -> Evidence:
-    """Reads the units of the best passages and scores them. `embedder` None, or without the language: words alone."""
+def unit_scores(features: NDArray[np.float64], fit: Fitted) -> NDArray[np.float64]:
+    """(U, F) -> (U,)"""
+    return Network.from_json(fitted()[fit]["sentences"], COLUMNS)(features)
+
+
+def gather(store: LibraryStore, question: str, result: SearchResult, score: Score = unit_scores) -> Evidence:
+    """Reads the units of the best passages and scores them, with vectors when the search had them."""
     hits = result.hits[:PASSAGES]
     generation = store.generation()
     with store.catalogue.read() as connection:
@@ -45,14 +55,12 @@ def gather(store: LibraryStore, question: str, result: SearchResult) -> Evidence
         embedder = store.embedder(generation)
     similar = similarities(analysed, units, embedder)
     features = unit_features(analysed, hits, units, similar)
-    return Evidence(analysed, result, units, similar, features, unit_scores(features, similar.has_vectors))
+    fit = fitted_for(result.language, similar.has_vectors)
+    return Evidence(analysed, result, units, similar, fit, features, score(features, fit))
 
 
-def unit_scores(features: NDArray[np.float64], has_vectors: bool) -> NDArray[np.float64]:
-    """(U, F) -> (U,)"""
-    return Network.from_json(fitted()[fitted_for(has_vectors)]["sentences"], COLUMNS)(features)
-
-
-def fitted_for(has_vectors: bool) -> Fitted:
-    """Which fit counts: with vectors (English, or any language of an embedder), or by words alone (Chinese)."""
-    return "en" if has_vectors else "zh"
+def fitted_for(language: str, has_vectors: bool) -> Fitted:
+    """Which fit counts: with the vectors of an embedder that knows the language, or by words alone."""
+    if has_vectors:
+        return "en"
+    return "zh-words" if language == "zh" else "en-words"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openbook.assistant.answer.candidates import Unit
-from openbook.assistant.answer.question import KINDS, Question, shows_kind
+from openbook.assistant.answer.question import KINDS, Question, grams, pieces, shows_kind
 from openbook.core.messages import Embedder
 from openbook.library.lexical.tokenize import terms
 from openbook.library.retrieve.hit import Hit
@@ -49,6 +49,22 @@ COLUMNS = (
     "opens passage",
     "length",
     "new terms",
+    "in order",
+    "in order window",
+    "trigrams",
+    "left of question word",
+    "right of question word",
+    "coverage below best",
+    "coverage all before",
+    "in order below best",
+    "longest run",
+    "longest run passage",
+    "rare",
+    "rare window",
+    "rare passage",
+    "rare passage below best",
+    "coverage passage below best",
+    "longest run passage below best",
     "kind shown",
     "kind missing",
     "is row",
@@ -75,12 +91,13 @@ def similarities(question: Question, units: Sequence[Unit], embedder: Embedder |
 
 def unit_features(question: Question, hits: Sequence[Hit], units: Sequence[Unit], similar: Similarities) -> Matrix:
     """(U, len(COLUMNS))"""
-    overlap = [_Overlap.of(question, unit) for unit in units]
+    runs = [pieces(unit.text, question.language) for unit in units]
+    overlap = [_Overlap.of(question, unit, run) for unit, run in zip(units, runs, strict=True)]
     contexts = {text: set(terms(text)) for text in {unit.context for unit in units}}
-    passages = [
-        _Passage.of(question, [i for i, unit in enumerate(units) if unit.hit == h], units) for h in range(len(hits))
-    ]
+    places = [[i for i, unit in enumerate(units) if unit.hit == place] for place in range(len(hits))]
+    passages = [_Passage.of(question, one, units, runs) for one in places]
     scores = _hit_scores(hits)
+    order_length = max(1, len(question.order))
     matrix = np.zeros((len(units), len(COLUMNS)))
     for i, unit in enumerate(units):
         before, after = _neighbour(units, i, -1), _neighbour(units, i, 1)
@@ -117,6 +134,22 @@ def unit_features(question: Question, hits: Sequence[Hit], units: Sequence[Unit]
             float(passage.units[0] == i),
             length,
             overlap[i].fresh,
+            overlap[i].in_order,
+            common_order(question.order, [piece for place in sorted(near) for piece in runs[place]]) / order_length,
+            overlap[i].trigrams,
+            overlap[i].left,
+            overlap[i].right,
+            overlap[i].coverage - max(overlap[place].coverage for place in passage.units),
+            question.coverage(set().union(*(overlap[place].found for place in passage.units if place < i))),
+            overlap[i].in_order - max(overlap[place].in_order for place in passage.units),
+            overlap[i].longest,
+            passage.longest,
+            question.rare_coverage(overlap[i].found),
+            question.rare_coverage(window),
+            passage.rare,
+            passage.rare - max(one.rare for one in passages),
+            passage.coverage - max(one.coverage for one in passages),
+            passage.longest - max(one.longest for one in passages),
             float(shown is True),
             float(shown is False),
             float(unit.is_row),
@@ -136,14 +169,24 @@ class _Overlap:
     """Shared terms over the length of the stretch that holds them"""
     fresh: float
     """Terms that the question lacks, on a scale of logarithms"""
+    in_order: float
+    """The share of the question's pieces that come in the same order"""
+    trigrams: float
+    left: float
+    right: float
+    """Shares of what stands beside the question word"""
+    longest: float
+    """The longest unbroken run of the question's pieces, as a share of them"""
 
     @classmethod
-    def of(cls, question: Question, unit: Unit) -> _Overlap:
+    def of(cls, question: Question, unit: Unit, run: tuple[str, ...]) -> _Overlap:
         found = set(unit.ordered).intersection(question.terms)
         places = [place for place, term in enumerate(unit.ordered) if term in found]
         stretch = places[-1] - places[0] + 1 if places else 1
         shared = question.pairs.intersection(pairwise(unit.ordered)) if found else frozenset()
         fresh = len(set(unit.ordered)) - len(found)
+        beside = grams(run, question.language)
+        wanted = set(zip(question.order, question.order[1:], question.order[2:], strict=False))
         return cls(
             found,
             question.coverage(found),
@@ -151,6 +194,11 @@ class _Overlap:
             _names(question, found),
             len(found) / max(stretch, len(found), 1) if len(found) > 1 else 0.0,
             float(np.log1p(fresh)) / 4,
+            common_order(question.order, run) / max(1, len(question.order)),
+            len(wanted.intersection(zip(run, run[1:], run[2:], strict=False))) / max(1, len(wanted)),
+            len(question.left & beside) / max(1, len(question.left)),
+            len(question.right & beside) / max(1, len(question.right)),
+            longest_run(question.order, run) / max(1, len(question.order)),
         )
 
 
@@ -160,15 +208,22 @@ class _Passage:
     coverage: float
     pairs: float
     names: float
+    longest: float
+    rare: float
 
     @classmethod
-    def of(cls, question: Question, places: list[int], units: Sequence[Unit]) -> _Passage:
+    def of(
+        cls, question: Question, places: list[int], units: Sequence[Unit], runs: Sequence[tuple[str, ...]]
+    ) -> _Passage:
         found = {term for place in places for term in units[place].ordered}
         found |= {term for context in {units[place].context for place in places} for term in terms(context)}
         ordered = [term for place in places for term in units[place].ordered]
         shared = question.pairs.intersection(pairwise(ordered))
         pairs = len(shared) / max(1, len(question.pairs))
-        return cls(places, question.coverage(found), pairs, _names(question, found))
+        whole = [piece for place in places for piece in runs[place]]
+        longest = longest_run(question.order, whole) / max(1, len(question.order))
+        rare = question.rare_coverage(found)
+        return cls(places, question.coverage(found), pairs, _names(question, found), longest, rare)
 
 
 def _names(question: Question, found: set[str]) -> float:
@@ -179,6 +234,34 @@ def _names(question: Question, found: set[str]) -> float:
     named = zip(question.terms, question.shares.tolist(), question.is_name.tolist(), strict=True)
     held = sum(share for term, share, is_name in named if is_name and term in found)
     return float(held) / total
+
+
+def common_order(one: Sequence[str], two: Sequence[str]) -> int:
+    """The length of the longest common subsequence, a machine word of rows at a time.
+
+    Source: H. Hyyrö, "Bit-parallel LCS-length computation revisited" (2004).
+    """
+    places: dict[str, int] = {}
+    for place, piece in enumerate(one):
+        places[piece] = places.get(piece, 0) | 1 << place
+    full = (1 << len(one)) - 1
+    row = full
+    for piece in two:
+        matched = row & places.get(piece, 0)
+        if matched:
+            row = (row + matched | row - matched) & full
+    return len(one) - row.bit_count()
+
+
+def longest_run(one: Sequence[str], two: Sequence[str]) -> int:
+    """The most neighbouring pieces of `one` that are neighbours in `two` as well."""
+    text = "\0" + "\0".join(two) + "\0"
+    start = best = 0
+    for end in range(1, len(one) + 1):
+        while start < end and "\0" + "\0".join(one[start:end]) + "\0" not in text:
+            start += 1
+        best = max(best, end - start)
+    return best
 
 
 def _neighbour(units: Sequence[Unit], place: int, step: int) -> int | None:

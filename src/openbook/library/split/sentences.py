@@ -13,9 +13,11 @@ _ABBREVIATIONS = frozenset(
 )
 _END = re.compile(
     r"""
-    [。！？；]+ [”’』」）】》〉]*                 # Chinese: the mark, then what closes with it
+    (?: [。！？；]+ [”’』」）】》〉]* )+           # Chinese: the mark, then what closes with it, perhaps again
     | …{2,} [”’』」）】]*
-    | [.!?]+ ["'”’)\]]* (?=\s|$|[一-鿿])          # others: the mark, what closes with it, then a gap
+    | [.!?]+ ["'”’)\]]*                           # others: the mark, what closes with it,
+      (?: \[[^\[\]\n]{1,30}\] | :\d[\d,:–-]* )*     # a reference such as [12], [citation needed] or :33,
+      (?=\s|$|[一-鿿])                            # then a gap
     | \n\s*\n                                    # a blank line
     """,
     re.VERBOSE,
