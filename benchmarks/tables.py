@@ -1,0 +1,178 @@
+"""Writes the measured tables of both READMEs from the JSON that the benchmarks wrote, so that no figure is typed by hand.
+
+python benchmarks/tables.py            writes README.md and README.zh-CN.md
+python benchmarks/tables.py --check    exits with 1 when they are not what the JSON says (a test does this)
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).parent / "results"
+BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- end of tables -->"
+Language = str
+Row = Sequence[object]
+
+
+def say(language: Language, english: str, chinese: str) -> str:
+    return english if language == "en" else chinese
+
+
+def table(head: Row, rows: Sequence[Row]) -> str:
+    lines = ["| " + " | ".join(map(str, head)) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+def load(name: str) -> dict[str, Any] | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def retrieval(found: dict[str, Any], language: Language) -> str:
+    names = {"squad": "SQuAD", "cranfield": "Cranfield", "scifact": "SciFact", "cmrc": "CMRC2018", "drcd": "DRCD"}
+    columns = ("bm25s", "MiniLM", "ours bm25", "ours dense", "ours hybrid")
+    rows = []
+    for key, name in names.items():
+        one = found[key]
+        gain = one["hybrid minus better list"]
+        mixed = found[f"{key} in the mixture"]["hybrid minus better list"]
+        rows.append(
+            [name, *(f"{one[column]['ndcg@10'][0]:.3f}" for column in columns)]
+            + [f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]", f"{mixed['mean']:+.3f}"]
+        )
+    head = [
+        "nDCG@10",
+        "bm25s",
+        "sentence-transformers",
+        say(language, "our BM25", "本项目 BM25"),
+        say(language, "our vectors", "本项目向量"),
+        say(language, "hybrid", "混合"),
+        say(language, "hybrid minus the better list", "混合减较好者"),
+        say(language, "the same, all five in one library", "同上，五个集合在同一个库"),
+    ]
+    return table(head, rows)
+
+
+def embedding(found: dict[str, Any], language: Language) -> str:
+    rows = [
+        [name, f"{one['passages_per_s']:.0f}", f"{one['x_float32']:.1f}", f"{one['x_bfloat16']:.1f}"]
+        + [f"{100 * one['share_of_peak']:.0f} %", f"{one['largest_difference']:.1e}", f"{one['mean_cosine']:.4f}"]
+        for name, one in found["speed"].items()
+    ]
+    head = [
+        say(language, "SQuAD paragraphs", "SQuAD 段落"),
+        say(language, "passages/s", "段/秒"),
+        say(language, "× its float32", "× 其 float32"),
+        say(language, "× its bfloat16", "× 其 bfloat16"),
+        say(language, "of the peak", "占峰值"),
+        say(language, "largest difference", "最大差"),
+        say(language, "mean cosine", "平均余弦"),
+    ]
+    return table(head, rows)
+
+
+def library(found: dict[str, Any], language: Language) -> str:
+    rows = [
+        [
+            name,
+            f"{one['passages_per_s']:.0f}",
+            f"{one['search_p50_ms']:.1f}",
+            f"{one['peak_mb']:.0f}",
+            f"{one['disk_mb']:.0f}",
+        ]
+        for name, one in found.get("systems", {}).items()
+    ]
+    head = [
+        say(language, f"{found.get('passages', 0):,} passages", f"{found.get('passages', 0):,} 段"),
+        say(language, "passages/s, committed", "段/秒（含提交）"),
+        say(language, "search p50, ms", "检索 p50，毫秒"),
+        say(language, "peak memory, MB", "峰值内存，MB"),
+        say(language, "on disk, MB", "磁盘，MB"),
+    ]
+    text = table(head, rows)
+    memory = found.get("memory")
+    if memory:
+        text += "\n\n" + say(
+            language,
+            f"Peak memory of all processes at 10,000 documents is {memory['ratio']:.2f}x that at 2,000.",
+            f"一万个文档时所有进程的峰值内存是两千个时的 {memory['ratio']:.2f} 倍。",
+        )
+    return text
+
+
+def live(found: dict[str, Any], language: Language) -> str:
+    rows = [[name, f"{one['p50']:.1f}", f"{one['p95']:.1f}"] for name, one in found["figures"].items() if "p50" in one]
+    return table(
+        [say(language, f"{found['chunks']:,} chunks, ms", f"{found['chunks']:,} 个分块，毫秒"), "p50", "p95"], rows
+    )
+
+
+def generic(found: dict[str, Any], language: Language) -> str:
+    """A benchmark that wrote its own table: {"table": {"head": [...], "rows": [[...]]}}."""
+    del language
+    return table(found["table"]["head"], found["table"]["rows"])
+
+
+PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
+    ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
+    ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", generic),
+    ("follow_ups", "Follow-up questions (`benchmarks/follow_ups.py`)", "追问（`benchmarks/follow_ups.py`）", generic),
+    (
+        "checked_sentences",
+        "Checked sentences (`benchmarks/checked_sentences.py`)",
+        "句子核对（`benchmarks/checked_sentences.py`）",
+        generic,
+    ),
+    ("splitting", "Splitting (`benchmarks/splitting.py`)", "切分（`benchmarks/splitting.py`）", generic),
+    ("embed", "Embedding (`benchmarks/embed.py`)", "向量计算（`benchmarks/embed.py`）", embedding),
+    ("library", "Adding and searching (`benchmarks/library.py`)", "添加与检索（`benchmarks/library.py`）", library),
+    (
+        "search_live",
+        "Search in a warm process (`benchmarks/search_live.py`)",
+        "常驻进程中的检索（`benchmarks/search_live.py`）",
+        live,
+    ),
+)
+
+
+def rendered(language: Language) -> str:
+    parts = []
+    for name, english, chinese, make in PARTS:
+        found = load(name)
+        if found is not None:
+            parts.append(f"### {say(language, english, chinese)}\n\n{make(found, language)}\n")
+    embed = load("embed")
+    if embed is not None:
+        machine = embed["machine"]
+        text = say(
+            language,
+            "Machine: {cpu}, {cores} cores, {system}, Python {python}.",
+            "机器：{cpu}，{cores} 核，{system}，Python {python}。",
+        )
+        parts.insert(0, text.format(**machine) + "\n")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    stale = False
+    for name, language in (("README.md", "en"), ("README.zh-CN.md", "zh")):
+        path = ROOT / name
+        text = path.read_text("utf-8")
+        before, _, rest = text.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        wanted = f"{before}{BEGIN}\n\n{rendered(language)}\n{END}{after}"
+        if wanted != text:
+            stale = True
+            if "--check" not in sys.argv:
+                path.write_text(wanted, "utf-8")
+    if stale and "--check" in sys.argv:
+        raise SystemExit("the READMEs do not say what the JSON says: run benchmarks/tables.py")
+
+
+if __name__ == "__main__":
+    main()
