@@ -112,6 +112,14 @@ def live(found: dict[str, Any], language: Language) -> str:
     )
 
 
+def follow_ups(found: dict[str, Any], language: Language) -> str:
+    columns = ("as asked", "joined turns", "rewritten", "by hand")
+    rows = [[name, one["turns"], *(f"{one[column]:.3f}" for column in columns)] for name, one in found["recall"].items()]
+    chinese = ("原样", "各轮相连", "改写", "人工改写")
+    head = [f"R@5, {found['documents']:,} " + say(language, "documents", "个文档"), say(language, "turns", "轮")]
+    return table([*head, *(say(language, e, c) for e, c in zip(columns, chinese, strict=True))], rows)
+
+
 def generic(found: dict[str, Any], language: Language) -> str:
     """A benchmark that wrote its own table: {"table": {"head": [...], "rows": [[...]]}}."""
     del language
@@ -121,7 +129,7 @@ def generic(found: dict[str, Any], language: Language) -> str:
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
     ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", generic),
-    ("follow_ups", "Follow-up questions (`benchmarks/follow_ups.py`)", "追问（`benchmarks/follow_ups.py`）", generic),
+    ("follow_ups", "Follow-up questions (`benchmarks/follow_ups.py`)", "追问（`benchmarks/follow_ups.py`）", follow_ups),
     (
         "checked_sentences",
         "Checked sentences (`benchmarks/checked_sentences.py`)",
