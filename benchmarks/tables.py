@@ -63,6 +63,7 @@ def embedding(found: dict[str, Any], language: Language) -> str:
         [name, f"{one['passages_per_s']:.0f}", f"{one['x_float32']:.1f}", f"{one['x_bfloat16']:.1f}"]
         + [f"{100 * one['share_of_peak']:.0f} %", f"{one['largest_difference']:.1e}", f"{one['mean_cosine']:.4f}"]
         for name, one in found["speed"].items()
+        if "passages_per_s" in one
     ]
     head = [
         say(language, "SQuAD paragraphs", "SQuAD 段落"),
