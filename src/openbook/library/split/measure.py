@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
+from itertools import pairwise
+from operator import sub
 
 from openbook.core.messages import TokenCounter
 
 _WINDOW = 50_000
 """Characters given to the tokenizer at a time, so that a text without line breaks needs no more memory than others."""
+_LONGEST = 64
+"""Characters that count as one token at most: what the tokenizer drops or calls unknown is not free, or a chunk of
+`chunk_tokens` could hold megabytes of it."""
 
 
 class TokenMeasure:
     """Token counts of slices of `text[start:end]`."""
 
     def __init__(self, text: str, start: int, end: int, tokens: TokenCounter) -> None:
-        self._starts: list[int] = []
+        self._starts = array("q")
         position = start
         while position < end:
             stop = _window_end(text, position, end)
-            self._starts += [position + s for s, _ in tokens.spans(text[position:stop])]
+            starts = [position + start for start, _ in tokens.spans(text[position:stop])]
+            self._starts.extend(_filled(starts, position, stop))
             position = stop
 
     def count(self, start: int, end: int) -> int:
@@ -29,6 +36,14 @@ class TokenMeasure:
         """The largest position up to `end` such that `start:position` holds at most `count` tokens, and not `start`."""
         index = bisect_left(self._starts, start) + count
         return max(min(self._starts[index], end) if index < len(self._starts) else end, start + 1)
+
+
+def _filled(starts: list[int], begin: int, stop: int) -> list[int]:
+    """`starts` with more of them wherever two lie further apart than `_LONGEST`."""
+    edges = [begin, *starts, stop]
+    if max(map(sub, edges[1:], edges)) <= _LONGEST:
+        return starts
+    return [place for here, following in pairwise(edges) for place in range(here, following, _LONGEST)]
 
 
 def _window_end(text: str, position: int, end: int) -> int:

@@ -42,7 +42,7 @@ def sentence_spans(text: str, start: int = 0, end: int | None = None) -> list[Sp
 
 def _ends_sentence(text: str, mark: int, after: int, begin: int, end: int) -> bool:
     """Whether the mark at `mark` ends a sentence: not after an abbreviation or an initial, nor before a small letter."""
-    following = text[after:end].lstrip()[:1]
+    following = text[after : min(after + 40, end)].lstrip()[:1]
     if following and (following.islower() or following in ",;:)"):
         return False
     if text[mark] != "." or after - mark > 1:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from openbook.core.errors import UsageError
 from openbook.core.messages import Scorer, TokenCounter
 from openbook.library.documents.model import Block, Document
 from openbook.library.lexical.language import detect_language
 from openbook.library.split.chunk import Chunk
+from openbook.library.split.discourse import split_discourse
+from openbook.library.split.measure import TokenMeasure
 from openbook.library.split.outline import Section
-from openbook.library.split.recursive import Cut, split_recursive
+from openbook.library.split.recursive import split_recursive
+from openbook.library.split.semantic import split_semantic
 from openbook.library.split.sentences import Span
 from openbook.library.split.settings import SplitSettings
-
-_HEADER_CHARACTERS = 600
-"""The most of a table's header that is repeated before each of its chunks."""
+from openbook.library.split.units import HEADER_CHARACTERS, Cut
 
 
 def split(
@@ -23,17 +25,27 @@ def split(
 ) -> list[Chunk]:
     """The chunks of a document in order. Every character but white space lies in at least one of them.
 
-    `scorer` is what the semantic splitter asks whether two passages belong together.
+    `scorer` is what the semantic splitter asks whether two passages belong together; raises `UsageError` without one.
     """
     starts = [block.start for block in document.blocks]
-    return [_chunk(document, starts, cut) for cut in _splitter(settings, scorer)(document, settings, tokens)]
+    end = document.blocks[-1].end if document.blocks else 0
+    measure = TokenMeasure(document.text, starts[0] if starts else 0, end, tokens)
+    return [_chunk(document, starts, cut) for cut in _cuts(document, settings, measure, scorer)]
 
 
-def _splitter(
-    settings: SplitSettings, scorer: Scorer | None
-) -> Callable[[Document, SplitSettings, TokenCounter], Iterator[Cut]]:
-    del scorer, settings
-    return split_recursive
+def _cuts(document: Document, settings: SplitSettings, measure: TokenMeasure, scorer: Scorer | None) -> Iterator[Cut]:
+    match settings.splitter:
+        case "recursive":
+            return split_recursive(document, settings, measure)
+        case "discourse":
+            return split_discourse(document, settings, measure)
+        case "semantic":
+            if scorer is None:
+                raise UsageError(
+                    "the semantic splitter needs a scorer, and none was given",
+                    "give an embedder's similarity or a next-sentence head, or choose the splitter recursive or discourse",
+                )
+            return split_semantic(document, settings, measure, scorer)
 
 
 def _chunk(document: Document, starts: list[int], cut: Cut) -> Chunk:
@@ -60,5 +72,5 @@ def index_prefix(document: Document, section: Section, block: Block, span: Span)
     if path:
         lines.append(" > ".join(path))
     if block.kind == "table" and start < block.end and block.start < block.header_end <= start:
-        lines.append(document.text[block.start : block.header_end].strip()[:_HEADER_CHARACTERS])
+        lines.append(document.text[block.start : block.header_end].strip()[:HEADER_CHARACTERS])
     return "".join(f"{line}\n" for line in lines)
