@@ -57,18 +57,19 @@ def ask(
     foreign = _foreign(store, result)
     if foreign:
         warnings.append(foreign)
-    with watch.stage("quote"):
-        found = quote(store, evidence, sentences=sentences)
-    if found is None or foreign or confidence < threshold(evidence.fit, max_wrong):
-        return _abstained(
-            question, standalone, 0.0 if foreign or found is None else confidence, result, watch, warnings
-        )
+    if foreign or not evidence.units:
+        return _abstained(question, standalone, 0.0, result, watch, warnings)
+    if confidence < threshold(evidence.fit, max_wrong):
+        return _abstained(question, standalone, confidence, result, watch, warnings)
     if model is not None:
         from openbook.assistant.answer.generate import generate_answer
 
         return generate_answer(
             store, question, standalone, result, model, confidence=confidence, watch=watch, warnings=warnings
         )
+    with watch.stage("quote"):
+        found = quote(store, evidence, sentences=sentences)
+    assert found is not None, "there are units"
     return _quoted(question, standalone, found, confidence, result, watch, warnings)
 
 

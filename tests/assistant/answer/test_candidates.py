@@ -1,0 +1,77 @@
+"""Units of real documents: slices of the text, bounded, rows apart, nothing but white space lost between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doubles import HashEmbedder
+from openbook.assistant.answer.candidates import MOST_CHARACTERS, MOST_WORDS, bounded, units_of
+from openbook.assistant.desk import Library
+
+DOCUMENT = """# Ferry
+
+The ferry leaves at 08:15. It returns at noon.
+
+- bring a coat
+- bring 12 euros
+
+## Prices
+
+| Ticket | Price |
+| --- | --- |
+| child | 4 |
+| adult | 12 |
+
+Dogs travel free.
+"""
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "ferry.md").write_text(DOCUMENT)
+    with Library.open(tmp_path / "library", embedder=HashEmbedder()) as opened:
+        opened.add(tmp_path / "docs")
+        yield opened
+
+
+def test_units_are_sentences_items_and_rows(library):
+    hits = library.search("ferry ticket price", 3)
+    with library.store.catalogue.read() as connection:
+        units = units_of(connection, hits)
+    text = library.text("ferry.md")
+    assert all(text[unit.start : unit.end] == unit.text for unit in units)
+    said = [unit.text for unit in units]
+    assert "It returns at noon." in said
+    assert any("bring 12 euros" in one and "coat" not in one for one in said)
+    rows = [unit for unit in units if unit.is_row]
+    assert ["child" in row.text for row in rows] == [True, False]
+    assert all("Ticket" in row.context and "Ticket" not in row.text for row in rows)
+    assert not any("# Prices" in one for one in said)
+
+
+def test_headings_and_tables_part_the_groups(library):
+    hits = library.search("ferry ticket price", 3)
+    with library.store.catalogue.read() as connection:
+        units = units_of(connection, hits)
+    group = {unit.text: (unit.hit, unit.group) for unit in units}
+    assert group["The ferry leaves at 08:15."] == group["It returns at noon."]
+    assert group["Dogs travel free."] != group["It returns at noon."]
+    assert all(group[row.text] != group["Dogs travel free."] for row in units if row.is_row)
+
+
+@given(st.text(alphabet="ab ,。汉字\n", max_size=900), st.integers(0, 20))
+def test_bounded_parts_lose_no_sign_and_are_never_too_long(text, start):
+    start = min(start, len(text))
+    parts = list(bounded(text, start, len(text)))
+    assert "".join("".join(text[a:b].split()) for a, b in parts) == "".join(text[start:].split())
+    for a, b in parts:
+        assert len(text[a:b].split()) <= MOST_WORDS
+        assert sum("\u4e00" <= sign <= "\u9fff" for sign in text[a:b]) <= MOST_CHARACTERS
+    assert all(one[1] <= two[0] for one, two in pairwise(parts))
