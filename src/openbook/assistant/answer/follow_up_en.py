@@ -36,8 +36,9 @@ _PERSON = re.compile(r"\b(he|him|his|she|her|hers)\b", re.IGNORECASE)
 _PLURAL = re.compile(r"\b(they|them|their|theirs)\b", re.IGNORECASE)
 _PAIR = re.compile(r"\b(?:these|those|the|both of these|both of those) two\b(?: [a-z]+(?=\?|$))?", re.IGNORECASE)
 _POINTED = re.compile(
-    r"\b(?:(?:this|these|those|the same|such an?)|(?:(?<=of )|(?<=in )|(?<=at )|(?<=for )|(?<=by )|(?<=on )|(?<=from )"
-    r"|(?<=about )|(?<=is )|(?<=was )|(?<=does )|(?<=did )|(?<=to )|(?<=with )|^)that) (?!(?:year|week|month|time|day|case)\b)([a-z]+)\b",
+    r"\b(?:this|these|those|the same|such an?|(?:(?<=of )|(?<=in )|(?<=at )|(?<=for )|(?<=by )|(?<=on )|(?<=from )"
+    r"|(?<=about )|(?<=is )|(?<=was )|(?<=does )|(?<=did )|(?<=to )|(?<=with )|^)that) "
+    r"(?!(?:year|week|month|time|day|case)\b)([a-z]+)\b",
     re.IGNORECASE,
 )
 _BARE = re.compile(r"\b(?:this|that|these|those|there)(?=\s*(?:\?|$|,))", re.IGNORECASE)

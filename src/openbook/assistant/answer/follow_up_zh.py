@@ -26,6 +26,10 @@ _PRONOUN = re.compile(
     r"(?<![其吉])(?:他|她|它)(?!人)们?|(?<!尤)(?<!与)其(?![他它中余次实间后前])|(?<![因如在从自就])此(?=[的是在有])|这(?=[是的在有])"
 )
 _PLACE = re.compile(r"那里|那儿|这里|这儿|当地|那边")
+_NO_SUBJECT = re.compile(
+    "位于|地处|在|是|由|有|属于|为什么|为何|什么时候|何时|哪|多少|多久|多大|几|谁|怎么|怎样|如何|能|可以|需要|要|应该|会|从|用|叫|建|成立|"
+    "始建|获得|毕业|出生|去世|一共|总共|最早|最后|现在|具体"
+)
 _SHORT_ATTRIBUTES = ("价", "费", "期", "率")
 _LEAD = re.compile(rf"^(?:那么|那(?![{_MEASURES}里儿边两时])|还有|另外|然后|而|至于)[，,]?")
 _ASKS = re.compile(r"什么|多少|几|哪|谁|何|怎|吗|是否|多[久长大高远快重]|如何|为什么|有没有|能不能|可不可以|是不是")
@@ -179,7 +183,9 @@ def _ellipsis(question: str, turns: Sequence[Turn]) -> str:
 
 def _with_subject(question: str, turns: Sequence[Turn], *, always: bool = False) -> str:
     """A question that names nothing ("位于哪里") gets the last subject; `always`: also one that names something."""
-    names_something = any(word.kind[0] == "n" or word.kind in ("eng", "j", "l", "b") for word in tagged(question))
+    names_something = _NO_SUBJECT.match(question) is None or any(
+        word.kind[0] == "n" or word.kind in ("eng", "j", "l", "b") for word in tagged(question)
+    )
     if names_something:
         return with_carried(question, turns) if always else question
     known = next((found for turn in reversed(turns) if (found := subject(turn.question))), "")

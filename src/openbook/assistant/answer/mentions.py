@@ -52,7 +52,7 @@ def english_names(text: str) -> list[str]:
         while words and words[0].lower() in _FUNCTION | _CALENDAR and not words[0].isupper():
             words.pop(0)
             at_start = False
-        if not words or (len(words) == 1 and words[0] in ("I", "AM", "PM")):
+        if not words or words[0].isdigit() or (len(words) == 1 and words[0] in ("I", "AM", "PM")):
             continue
         name = " ".join(words)
         marked = len(words) > 1 or re.search(r"\d|.[A-Z]", name) is not None or name.endswith(("'s", "’s"))
@@ -139,6 +139,35 @@ def chinese_names(text: str) -> list[str]:
             runs.append(run)
         run, has_name = "", False
     return list(dict.fromkeys([*found, *dotted, *latin, *runs]))
+
+
+_ORGANISATION = re.compile("(?:公司|集团|大学|学院|医院|银行|法院|工厂|厂|委员会|协会|研究院|研究所|频道|铁路|部|局)$")
+_GENERIC = re.compile("[大小本该全新老][\u4e00-\u9fff]$")
+"""大桥, 本校: words that jieba takes for names of places."""
+_PROPER = ("nr", "ns", "nt", "nz", "nrt", "nrfg")
+
+
+def proper_names(text: str) -> list[str]:
+    """Names of a Chinese text, without the common nouns beside them, but organisations whole: 云溪市轨道集团."""
+    found = [match[1] for match in _QUOTED.finditer(text)]
+    rest = _QUOTED.sub("，", text)
+    found += [match[0] for match in _DOTTED.finditer(rest)]
+    rest = _DOTTED.sub("，", rest)
+    found += [match[0] for match in _LATIN_NAME.finditer(rest) if len(match[0]) > 1 and not match[0].islower()]
+    run: list[Word] = []
+    for word in (*tagged(rest), Word("", "x")):
+        if word.kind in _PROPER or (run and word.kind in ("n", "j", "nl", "b", "vn", "zg", "ng")):
+            run.append(word)
+            continue
+        ends = [place for place, one in enumerate(run) if _ORGANISATION.search(one.text)]
+        if ends:
+            found.append("".join(one.text for one in run[: ends[-1] + 1]))
+        else:
+            found += [
+                one.text for one in run if one.kind in _PROPER and len(one.text) > 1 and not _GENERIC.match(one.text)
+            ]
+        run = []
+    return list(dict.fromkeys(found))
 
 
 def listed(text: str) -> list[str]:

@@ -1,0 +1,143 @@
+"""An answer written by a language model from the passages found: asked, cited, checked; or an honest abstention."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from openbook.assistant.answer.answer import Answer
+from openbook.assistant.answer.candidates import units_of
+from openbook.assistant.answer.cite import Cited, cite
+from openbook.assistant.answer.prompt import NOT_ANSWERED, Passage, Prompt, build_prompt, is_abstention, language_of
+from openbook.core.errors import ModelUnavailable
+from openbook.core.messages import ChatModel, ChatRequest, Completion
+from openbook.library.catalogue import reads
+from openbook.library.retrieve.hit import Hit, SearchResult
+from openbook.library.retrieve.search import Stopwatch
+from openbook.library.store import LibraryStore
+from openbook.serving.models import open_chat_model
+from openbook.serving.remote import RemoteChatModel
+
+NEAREST = 3
+_THOUGHT = re.compile(r"^\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
+
+
+class _Written(NamedTuple):
+    text: str
+    is_cut: bool
+
+
+def generate_answer(
+    store: LibraryStore,
+    question: str,
+    standalone: str,
+    result: SearchResult,
+    model: str | ChatModel,
+    *,
+    confidence: float,
+    watch: Stopwatch,
+    warnings: Sequence[str] = (),
+    on_text: Callable[[str], None] | None = None,
+) -> Answer:
+    """What `model` writes to `standalone` from the hits of `result`, with citations that were resolved and checked.
+
+    `on_text` is called with each piece as it comes, marks included. Raises `ModelUnavailable`, `UsageError`.
+    """
+    chat = open_chat_model(model) if isinstance(model, str) else model
+    try:
+        with watch.stage("prompt"):
+            prompt = build_prompt(standalone, _passages(store, result.hits), chat.limits)
+        with watch.stage("generate"):
+            written = _written(chat, prompt.request, on_text)
+        with watch.stage("cite"):
+            hits = result.hits[: prompt.used]
+            found = None if is_abstention(written.text) else cite(store, written.text, hits)
+        said = [*warnings, *_warnings(chat, prompt, written, found)]
+        name = chat.name
+    finally:
+        if isinstance(model, str) and isinstance(chat, RemoteChatModel):
+            chat.close()
+    abstained = found is None or not found.citations
+    timings = {
+        f"search.{stage}": spent for stage, spent in result.timings_ms.items() if stage != "total"
+    } | watch.total()
+    return Answer(
+        question=question,
+        answer=NOT_ANSWERED[language_of(standalone)] if abstained or found is None else found.text,
+        abstained=abstained,
+        confidence=confidence,
+        mode="generative",
+        model=name,
+        generation=result.generation,
+        sentences=() if abstained or found is None else found.sentences,
+        citations=() if abstained or found is None else found.citations,
+        nearest=tuple(result.hits[:NEAREST]) if abstained else (),
+        standalone=standalone,
+        timings_ms=timings,
+        warnings=tuple(dict.fromkeys(said)),
+    )
+
+
+def _passages(store: LibraryStore, hits: Sequence[Hit]) -> list[Passage]:
+    """The hits, with the header of a table of which they hold only later rows."""
+    with store.catalogue.read() as connection:
+        headers: dict[int, str] = {}
+        for unit in units_of(connection, hits):
+            if unit.header is not None and unit.header[0] < hits[unit.hit].start:
+                document = int(hits[unit.hit].document_id[1:])
+                headers.setdefault(unit.hit, " ".join(reads.text_between(connection, document, *unit.header).split()))
+    return [Passage(hit, headers.get(place, "")) for place, hit in enumerate(hits)]
+
+
+def _written(chat: ChatModel, request: ChatRequest, on_text: Callable[[str], None] | None) -> _Written:
+    """The answer without what a reasoning model thought before it."""
+    completion = chat.complete(request) if on_text is None else _streamed(chat, request, on_text)
+    text = _THOUGHT.sub("", completion.text).strip()
+    is_cut = completion.finish_reason == "length"
+    if not text:
+        cause = "was cut off before it began" if is_cut else "is empty"
+        raise ModelUnavailable(f"the answer of {chat.name} {cause}", "ask again, or take another model")
+    return _Written(text, is_cut)
+
+
+def _streamed(chat: ChatModel, request: ChatRequest, on_text: Callable[[str], None]) -> Completion:
+    """Passes the pieces on; a stream that returns its completion tells why it ended."""
+    pieces: list[str] = []
+    stream: Iterator[str] = chat.stream(request)
+    while True:
+        try:
+            piece = next(stream)
+        except StopIteration as end:
+            whole = "".join(pieces)
+            return end.value if isinstance(end.value, Completion) else Completion(whole, "stop")
+        pieces.append(piece)
+        on_text(piece)
+
+
+def _warnings(chat: ChatModel, prompt: Prompt, written: _Written, found: Cited | None) -> Iterator[str]:
+    if isinstance(chat, RemoteChatModel) and not chat.endpoint.is_loopback:
+        how = "" if chat.endpoint.is_encrypted else ", unencrypted"
+        yield f"the question and {_passages_said(prompt.used)} were sent to {chat.endpoint.host}{how}"
+    if prompt.left_out:
+        yield f"{_passages_said(prompt.left_out)} did not fit into the prompt and {_were(prompt.left_out)} left out"
+    if written.is_cut:
+        yield "the answer was cut off at the longest length"
+    if found is None:
+        return
+    if found.unknown:
+        numbers = ", ".join(f"[{n}]" for n in found.unknown)
+        yield f"the answer cited {numbers}, which it was not given: dropped"
+    if not found.citations:
+        yield "the model wrote an answer that no passage supports: it is not shown"
+    elif found.unsupported:
+        count = found.unsupported
+        yield f"{count} of {len(found.sentences)} sentences {'is' if count == 1 else 'are'} not borne out by the passages cited"
+
+
+def _passages_said(count: int) -> str:
+    return f"{count} passage{'' if count == 1 else 's'}"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
