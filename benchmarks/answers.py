@@ -1,6 +1,6 @@
 """Quality and speed of extractive answers and of abstention, through `ask` on real libraries.
 
-    python benchmarks/answers.py [--work FOLDER] [--questions 1500] [--only quotations,abstention,languages,speed]
+    python benchmarks/answers.py [--work FOLDER] [--questions 1500] [--only speed,languages]
 
 Quotations: a question is right when its quotation covers an annotated span in the paragraph that it was written for;
 English quotations must also be at most as many sentences as allowed as `pysbd` counts them. "answered": the same with
@@ -76,22 +76,30 @@ def main() -> None:
             options.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def quotations(setting: Setting) -> Report:
-    """Open retrieval: the quotation covers an annotated span in the gold paragraph."""
+def english_quotations(setting: Setting) -> Report:
+    """Among the development paragraphs, and among these and all of the training part."""
     dev, train = squad_dev(), squad_train()
     whole = QuestionSet("squad-19855", dev.paragraphs + train.paragraphs, [])
+    asked = dev.sample(setting.count)
+    return quotations(setting, dev, asked) | quotations(setting, whole, asked)
+
+
+def chinese_quotations(setting: Setting) -> Report:
+    return {
+        row: values
+        for one in (cmrc(), drcd())
+        for row, values in quotations(setting, one, some(one.asked_in("report"), setting.count)).items()
+    }
+
+
+def quotations(setting: Setting, one: QuestionSet, asked: Sequence[Question]) -> Report:
+    """Open retrieval: the quotation covers an annotated span in the gold paragraph."""
+    shelf = setting.shelf(one)
     report: Report = {}
-    for one, asked in (
-        (dev, dev.sample(setting.count)),
-        (whole, dev.sample(setting.count)),
-        (cmrc(), some(cmrc().asked_in("report"), setting.count)),
-        (drcd(), some(drcd().asked_in("report"), setting.count)),
-    ):
-        shelf = setting.shelf(one)
-        for sentences in (3, 1):
-            answers = [ask(shelf.store, q.text, max_wrong=1.0, sentences=sentences) for q in asked]
-            report[f"{one.name}, {sentences} sentence{'s' * (sentences > 1)}"] = judged(asked, answers, sentences)
-        shelf.close()
+    for sentences in (3, 1):
+        answers = [ask(shelf.store, q.text, max_wrong=1.0, sentences=sentences) for q in asked]
+        report[f"{one.name}, {sentences} sentence{'s' * (sentences > 1)}"] = judged(asked, answers, sentences)
+    shelf.close()
     return report
 
 
@@ -135,22 +143,22 @@ def sentence_count(quote: str) -> int:
     return sum(any(sign.isalnum() for sign in piece) for piece in segmenter().segment(quote))
 
 
-def abstention(setting: Setting) -> Report:
-    """Confidence of answerable questions against that of three kinds of unanswerable ones."""
-    dev, train, two, one = squad_dev(), squad_train(), cmrc(), drcd()
+def english_abstention(setting: Setting) -> Report:
+    """Confidence of answerable questions against that of several kinds of unanswerable ones."""
+    dev, train = squad_dev(), squad_train()
     strangers = train.of_articles(train.articles()[200:260], "strangers").sample(setting.count)
+    others = {"other articles": [question.text for question in strangers], "Cranfield": other_questions()}
+    report = against(setting, dev, dev.sample(setting.count), others)
+    return report | written_to_deceive(setting) | snippets(setting, "en")
+
+
+def chinese_abstention(setting: Setting) -> Report:
+    sets = (cmrc(), drcd())
+    halves = [some(one.asked_in("report"), setting.count) for one in sets]
     report: Report = {}
-    halves = {s.name: some(s.asked_in("report"), setting.count) for s in (two, one)}
-    outside = {"cmrc": [q.text for q in halves["drcd"]], "drcd": [q.text for q in halves["cmrc"]]}
-    report |= against(setting, dev, dev.sample(setting.count), {
-        "other articles": [question.text for question in strangers], "Cranfield": other_questions()
-    })  # fmt: skip
-    for s in (two, one):
-        report |= against(setting, s, halves[s.name], {"another set": outside[s.name]})
-    report |= written_to_deceive(setting)
-    for language in ("en", "zh"):
-        report |= snippets(setting, language)
-    return report
+    for one, own, other in zip(sets, halves, reversed(halves), strict=True):
+        report |= against(setting, one, own, {"another set": [question.text for question in other]})
+    return report | snippets(setting, "zh")
 
 
 def against(setting: Setting, one: QuestionSet, asked: Sequence[Question], others: dict[str, list[str]]) -> Report:
@@ -285,8 +293,10 @@ def show(name: str, report: Report, seconds: float) -> None:
 
 
 PARTS: dict[str, Callable[[Setting], Report]] = {
-    "quotations": quotations,
-    "abstention": abstention,
+    "english_quotations": english_quotations,
+    "chinese_quotations": chinese_quotations,
+    "english_abstention": english_abstention,
+    "chinese_abstention": chinese_abstention,
     "languages": languages,
     "speed": speed,
 }
