@@ -32,7 +32,11 @@ CHINESE = "员工每年享有十二天带薪年休假。没有休完的假期最
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     folder = tmp_path_factory.mktemp("documents")
-    for name, text in (("leave.md", f"# Leave\n\n{LEAVE}\n"), ("badge.md", f"# Badges\n\n{BADGE}\n"), ("evil.txt", EVIL)):
+    for name, text in (
+        ("leave.md", f"# Leave\n\n{LEAVE}\n"),
+        ("badge.md", f"# Badges\n\n{BADGE}\n"),
+        ("evil.txt", EVIL),
+    ):
         (folder / name).write_text(text)
     (folder / "parts.csv").write_text(PARTS)
     (folder / "年休假.md").write_text(f"# 年休假\n\n{CHINESE}\n", "utf-8")
@@ -46,7 +50,9 @@ def ask(library: Library, question: str, model: str | ChatModel, first: str = ""
     result = library.search_result(question)
     hits = sorted(result.hits, key=lambda hit: (Path(hit.path).name != first, hit.rank))
     result.hits[:] = hits
-    return generate_answer(library.store, question, question, result, model, confidence=0.9, watch=Stopwatch(), **options)  # type: ignore[arg-type]
+    return generate_answer(
+        library.store, question, question, result, model, confidence=0.9, watch=Stopwatch(), **options
+    )  # type: ignore[arg-type]
 
 
 def quotes(answer: Answer) -> list[str]:

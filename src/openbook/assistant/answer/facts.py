@@ -30,10 +30,13 @@ class Quantity(NamedTuple):
     unit: Unit | None
     said: str
     start: int
+    is_lone: bool = False
 
     def equals(self, other: Quantity) -> bool:
         """The same amount: equal in one base unit, or equal as written where one of the two has no unit."""
         if self.unit is None or other.unit is None:
+            if other.is_lone and other.unit is None and self.unit is not None:
+                return False
             return self.value == other.value or self._share() == other._share()
         if self.unit.base != other.unit.base:
             return False
@@ -79,7 +82,10 @@ def facts(text: str, *, liberal: bool = False) -> Facts:
 def quantities(text: str, *, liberal: bool = False) -> list[Quantity]:
     """Numbers with their units; in "2-8 °C" and "10 to 12 days" the unit holds for both."""
     rest = masked(text)
+    halves = [_half_more(match) for match in _AND_A_HALF.finditer(rest)]
     found = [_quantity(text, rest, number) for number in numbers(rest, liberal=liberal)]
+    if halves and liberal:
+        found = [*halves, *found]
     for place in range(len(found) - 2, -1, -1):
         one, two = found[place], found[place + 1]
         between = rest[one.start + len(one.said) : two.start]
@@ -103,7 +109,22 @@ def _quantity(text: str, rest: str, number: Number) -> Quantity:
             value += Fraction(_digit(yuan["tenths"]), 10) + Fraction(_digit(yuan["hundredths"]), 100)
             unit = unit[0], yuan.end()
         return Quantity(value, unit[0], text[number.start : unit[1]], number.start)
-    return Quantity(value, currency, said, number.start)
+    return Quantity(value, currency, said, number.start, number.is_lone)
+
+
+_AND_A_HALF = re.compile(
+    r"\b(?P<count>an?|one|two|three|four|five|\d+) (?P<unit>hour|day|week|month|year)s? and a half\b"
+    r"|(?P<zh>[一二两三四五\d]+)(?P<unit_zh>年|天|个?小时|个?月)半",
+    re.IGNORECASE,
+)
+
+
+def _half_more(match: re.Match[str]) -> Quantity:
+    """ "a year and a half", 一年半."""
+    said = match["count"] or match["zh"]
+    whole = Fraction(1) if said.lower() in ("a", "an") else next(numbers(f"{said}个", liberal=True)).value
+    unit = unit_after(match["unit"] or match["unit_zh"], 0)
+    return Quantity(whole + Fraction(1, 2), unit[0] if unit else None, match[0], match.start())
 
 
 def _digit(sign: str | None) -> int:
@@ -116,7 +137,7 @@ def names(text: str) -> list[str]:
     if is_chinese(text):
         found += proper_names(text)
     else:
-        found += english_names(text)
+        found += english_names(text, strict=True)
         found += [match[0] for match in _LABEL.finditer(text)]
     return [name for name in dict.fromkeys(found) if not _is_unit(name.split()[0])]
 

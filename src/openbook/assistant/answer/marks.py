@@ -1,4 +1,4 @@
-"""The marks of a written answer: [1], [1][3], [1, 2], [1-3], 【1】, [^1], ［１］; taken out of the text and given to sentences."""
+"""The marks of a written answer: [1], [1][3], [1, 2], [1-3], 【1】, [^1], ［１］; taken out and given to sentences."""
 
 from __future__ import annotations
 
@@ -50,7 +50,6 @@ def _without_marks(text: str) -> tuple[str, list[tuple[int, list[int]]]]:
         before = text[last : match.start()]
         parts.append(before)
         size += len(before)
-        places.append((size, _numbers(match[1])))
         last = match.end()
         after = text[last : last + 1]
         joined = size and not parts[-1][-1:].isspace() and after.isalnum()
@@ -61,7 +60,10 @@ def _without_marks(text: str) -> tuple[str, list[tuple[int, list[int]]]]:
             if joined and after.isascii()
             else ""
         )
+        if gap == "\n":
+            last += len(text[last:]) - len(text[last:].lstrip(" \t"))
         parts.append(gap)
+        places.append((size + (gap == "\n"), _numbers(match[1])))  # a mark that begins a line is of what follows
         size += len(gap)
     return "".join([*parts, text[last:]]), places
 

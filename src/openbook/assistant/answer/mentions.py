@@ -40,9 +40,10 @@ def is_chinese(text: str) -> bool:
     return _HAN.search(text) is not None
 
 
-def english_names(text: str) -> list[str]:
+def english_names(text: str, *, strict: bool = False) -> list[str]:
     """Capitalised sequences and codes, in order; the first word of a sentence only where something else tells it is a
-    name: inner capitals, digits, or a second capitalised word.
+    name: inner capitals, digits, or a second capitalised word. In a text of at most
+    four words it counts as well, unless `strict`: "Venom." answers a question.
     """
     found: list[str] = []
     for match in _NAME.finditer(text):
@@ -55,8 +56,9 @@ def english_names(text: str) -> list[str]:
         if not words or words[0].isdigit() or (len(words) == 1 and words[0] in ("I", "AM", "PM")):
             continue
         name = " ".join(words)
-        marked = len(words) > 1 or re.search(r"\d|.[A-Z]", name) is not None or name.endswith(("'s", "’s"))
-        if at_start and not marked and not (len(text.split()) <= 4 or match[0] != name):
+        marked = len([word for word in words if not word.isdigit()]) > 1 or match[0].endswith(("'s", "’s"))
+        marked = marked or re.search(r"\d|.[A-Z]", words[0]) is not None
+        if at_start and not marked and (strict or len(text.split()) > 4):
             continue
         if name not in found:
             found.append(name)
@@ -161,7 +163,8 @@ def proper_names(text: str) -> list[str]:
             continue
         ends = [place for place, one in enumerate(run) if _ORGANISATION.search(one.text)]
         if ends:
-            found.append("".join(one.text for one in run[: ends[-1] + 1]))
+            whole = "".join(one.text for one in run[: ends[-1] + 1])
+            found.append(re.sub("^.*[由被向](?=..)", "", whole))  # jieba takes 该线由 for a name
         else:
             found += [
                 one.text for one in run if one.kind in _PROPER and len(one.text) > 1 and not _GENERIC.match(one.text)

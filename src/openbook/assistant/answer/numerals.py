@@ -58,8 +58,9 @@ _NUMBER = re.compile(
     | (?P<part_zh>{ZH}+分之{ZH}+)
     | (?P<fraction>(?<![\d/])\d{{1,3}}/\d{{1,3}}(?![\d/]))
     | (?<![A-Za-z_\d])(?<![A-Za-z]-)(?<![A-Za-z\d]\.)(?P<arabic>{_ARABIC})
-      (?:[ ]?(?P<scale>m(?=[ ](?:euros?|dollars?|pounds|yuan|kroner)\b)|thousand|million|billion|hundred|bn|k\b|K\b|万亿|百万|千万|[万亿千百]{_NOT_UNIT}))?(?:st|nd|rd|th)?
-    | \b(?P<part>(?:(?:a|one|two|three|four)[ -])?(?:half|thirds?|quarters?|fifths?|tenths?))(?=\s+(?:of|a|an)\b)
+      (?:[ ]?(?P<scale>m(?=[ ](?:euros?|dollars?|pounds|yuan|kroner)\b)
+        |thousand|million|billion|hundred|bn|k\b|K\b|万亿|百万|千万|[万亿千百]{_NOT_UNIT}))?(?:st|nd|rd|th)?
+    | \b(?P<part>(?:(?:a|one|two|three|four)[ -])?(?:half|thirds?|quarters?|fifths?|tenths?))(?=\s+(?:of|an?|hour|year|day)\b)
     | \b(?P<word>(?:{_WORD})(?:[ -](?:and[ ])?(?:{_WORD}|hundred|thousand|million|billion|dozen))*)\b
     | \b(?P<ordinal>{"|".join(_ORDINALS)})\b
     | (?P<half>半)(?=年|个?月|小时|个小时|天)
@@ -70,12 +71,15 @@ _NUMBER = re.compile(
 
 
 class Number(NamedTuple):
-    """`value` of `start:end`; `is_percent` where the words for it are part of the number (百分之十, 六成)."""
+    """`value` of `start:end`; `is_percent` where the words for it are part of the number (百分之十, 六成); `is_lone`:
+    a single numeral that may be part of a word (第三方, "one").
+    """
 
     value: Fraction
     start: int
     end: int
     is_percent: bool = False
+    is_lone: bool = False
 
 
 def numbers(text: str, *, liberal: bool = False) -> Iterator[Number]:
@@ -103,8 +107,8 @@ def numbers(text: str, *, liberal: bool = False) -> Iterator[Number]:
                 count = {"two": 2, "three": 3, "four": 4}.get(words[0], 1)
                 yield Number(Fraction(count, _PARTS[words[-1]]), start, end)
             case "word":
-                if said not in ("one", "zero"):
-                    yield Number(Fraction(_english(said)), start, end)
+                if liberal or said not in ("one", "zero"):
+                    yield Number(Fraction(_english(said)), start, end, is_lone=said == "one")
             case "ordinal":
                 yield Number(Fraction(_ORDINALS[said]), start, end)
             case "half":
@@ -122,14 +126,9 @@ def _chinese_number(text: str, match: re.Match[str], liberal: bool) -> Iterator[
         return
     if not liberal and said == "一" and after in "个级等点所样切些般部块面期家只种场批定":
         return
-    if (
-        all(sign in "十百千万亿" for sign in said)
-        and said not in ("十", "百")
-        and not after.isdigit()
-        and len(said) == 1
-    ):
+    if said in ("千", "万", "亿") and not after.isdigit():
         return
-    yield Number(_any(said) * (10 if tenths else 1), start, end + tenths, tenths)
+    yield Number(_any(said) * (10 if tenths else 1), start, end + tenths, tenths, is_lone=len(said) == 1)
 
 
 def _any(text: str) -> Fraction:
@@ -178,7 +177,8 @@ def chinese(text: str) -> Fraction:
             section += max(digit, 1) * _PLACES[sign]
             digit, last = 0, _PLACES[sign]
         else:
-            total = (total + section + digit) * _GROUPS[sign] if total + section + digit else _GROUPS[sign]
+            below = total if sign == "亿" else 0  # 一亿二千万: 万 scales only what stands between
+            total = total - below + (below + section + digit or 1) * _GROUPS[sign]
             section, digit, last = 0, 0, _GROUPS[sign]
     tail = digit * (last // 10) if digit and last >= 100 else digit
     return Fraction(total + section + tail)

@@ -6,6 +6,7 @@ import re
 
 _IDIOMS = re.compile(
     r"\b(?:no|not) (?:later|more|less|fewer|earlier|longer) than\b|\bnot only\b|\bno\.\s?\d|\bwhether or not\b|\bif not\b"
+    r"|\bcosts? nothing\b"
     r"|(?:\bnot|n['’]t)(?: \w+){1,5} (?:until|before)\b|不(?:收费|要钱|花钱|另收)"
     r"|\bat no (?:extra|additional) (?:cost|charge)\b"
     r"|不得?(?:超过|少于|多于|低于|高于|晚于|早于|迟于|小于|大于|足)|不能(?:超过|少于|多于|低于|高于)|不(?:仅|但|过|同|断|久|论|管|锈|动产|定期|满)"
@@ -14,13 +15,13 @@ _IDIOMS = re.compile(
     re.IGNORECASE,
 )
 _MODIFIER = re.compile(
-    r"\b(?:what|which|that|who|whatever) (?:was|is|were|are|has been|have been) not \w+(?:ed|en|n|t)\b"
-    r"|(?:没有?|未|尚未)[\u4e00-\u9fff]{1,4}的(?=[\u4e00-\u9fff])",
+    r"\b(?:what|which|that|who|whatever) (?:was|is|were|are|has been|have been)(?: not|n['’]t) \w+\b"
+    r"|(?:没有?(?![经受获得])|未(?![经受获得])|尚未)[\u4e00-\u9fff]{1,4}的(?=[\u4e00-\u9fff])",
     re.IGNORECASE,
 )
 """A denial inside a modifier ("what was not used", 没有休完的) says which thing is meant, not whether."""
 _NEGATION = re.compile(
-    r"\b(?:not|never|no|none|nobody|nothing|neither|nor|nowhere|without|unless|cannot|refus\w+|prohibit\w*|forbid\w*|forbidden"
+    r"\b(?:not|never|no|none|nobody|nothing|neither|nor|nowhere|without|unless|except|non-\w+|cannot|refus\w+|prohibit\w*|forbid\w*|forbidden"
     r"|ban(?:ned|s)?|fail(?:s|ed)? to|denied|den(?:y|ies)|lacks?|lacked)\b|n['’]t\b"
     r"|禁止|严禁|谢绝|拒绝|禁|勿|别(?=再|让|把|去)|不|没有?|未|无|非(?=[\u4e00-\u9fff]*[人员工])",
     re.IGNORECASE,

@@ -67,6 +67,7 @@ _TABLE: dict[Unit, str] = {
     Unit("yen", "jpy"): r"yen\b|jpy\b|日元",
     Unit("British pounds", "gbp"): r"£|pounds?(?: sterling)?\b|gbp\b|英镑",
     Unit("yuan", "cny"): r"¥|￥|yuan\b|cny\b|rmb\b|元|块钱|人民币",
+    Unit("jiao", "cny", Fraction(1, 10)): r"角(?!色|度|落)",
     Unit("kroner", "krone"): r"kron(?:er|or|e)\b|(?:nok|sek|dkk)\b|克朗",
 }
 _UNITS = [(unit, re.compile(rf"[ -]?(?:{pattern})", re.IGNORECASE)) for unit, pattern in _TABLE.items()]
@@ -90,7 +91,8 @@ _RATES = {
 """Name -> nouns after "per" or "each", adverbs, Chinese nouns after 每."""
 _RATE = {
     name: re.compile(
-        rf"\b(?:(?:per|an?|each|every)\s(?:{nouns})|{adverbs})\b|/(?:{nouns})\b|每(?:{han})", re.IGNORECASE
+        rf"\b(?:(?:per|an?|each|every)\s(?:{nouns})|{adverbs})\b|/(?:{nouns})\b|每(?:{han})(?!(?<=[周期])[一二三四五六日])",
+        re.IGNORECASE,
     )
     for name, (nouns, adverbs, han) in _RATES.items()
 }

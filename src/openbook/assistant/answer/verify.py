@@ -60,6 +60,11 @@ def _quantities(said: Facts, held: Facts, zh: bool) -> Iterator[Failure]:
         if any(_same(quantity, other, held) for other in known):
             continue
         alike = next((other for other in known if other.value == quantity.value and other.unit), None)
+        if alike is None and quantity.unit is not None:
+            columns = (unit for unit in held.columns if same_dimension(unit, quantity.unit))
+            bare = next((other for other in known if other.value == quantity.value and not other.is_lone), None)
+            unit = next(columns, None)
+            alike = bare._replace(unit=unit, said=f"{bare.said} {unit.name}") if bare and unit else None
         if alike is not None and quantity.unit is not None and alike.unit is not None:
             yield Failure(
                 "unit",
@@ -141,9 +146,9 @@ def _agrees(date: Date, other: Date, years: set[int | None]) -> bool:
 
 
 _NATIONS = {
-    "french": "france", "dutch": "netherlands", "british": "britain", "spanish": "spain", "danish": "denmark", "swiss": "switzerland",
-    "greek": "greece", "turkish": "turkey", "us": "united states", "u.s": "united states", "usa": "united states", "uk": "united kingdom",
-    "eu": "european union", "un": "united nations", "american": "united states",
+    "french": "france", "dutch": "netherlands", "british": "britain", "spanish": "spain", "danish": "denmark",
+    "swiss": "switzerland", "greek": "greece", "turkish": "turkey", "american": "united states", "us": "united states",
+    "u.s": "united states", "usa": "united states", "uk": "united kingdom", "eu": "european union", "un": "united nations",
 }  # fmt: skip
 _ORGANISATION = re.compile(
     "^.{2,}?(?:股份有限公司|有限公司|公司|集团|大学|学院|医院|银行|法院|工厂|厂|局|部|委员会|协会|研究院)"
@@ -181,7 +186,11 @@ def _has_chinese(name: str, folded: str) -> bool:
     if organisation:
         return organisation[0] in folded
     parts = re.split("[·•・、和与]", short)
-    return len(parts) > 1 and all(part in folded for part in parts)
+    if len(parts) < 2:
+        return False
+    # Where a dotted name ends is not told by its characters: its last part may hold what follows it.
+    ends = [parts[-1][:size] for size in range(len(parts[-1]), 1, -1)]
+    return all(part in folded for part in parts[:-1]) and any(end in folded for end in ends)
 
 
 _CLAUSE = re.compile(
@@ -189,7 +198,7 @@ _CLAUSE = re.compile(
 )
 _MOST_CLAUSES = 3
 """Neighbouring clauses of a passage that one clause of a sentence may sum up."""
-_LEAST_ALIKE = 0.3
+_LEAST_ALIKE = 0.22
 _CLOSE = 0.85
 """What is nearly as alike as the best may be what the clause was taken from as well."""
 _UNSAID = 0.3
