@@ -128,7 +128,7 @@ def test_a_busy_server_is_asked_again(status: int) -> None:
 def test_a_server_that_stays_broken_is_named() -> None:
     with (
         ChatServer(refused(500, "oh no")).running() as server,
-        pytest.raises(ModelUnavailable, match="500: .*oh no.*4 times"),
+        pytest.raises(ModelUnavailable, match=r"500: .*oh no.*4 times"),
     ):
         _model(server).complete(ASKED)
     assert len(server.requests) == 4
@@ -145,7 +145,7 @@ def test_a_server_that_is_too_slow_is_named() -> None:
 def test_a_host_that_is_not_there_is_named_with_the_remedy() -> None:
     with ChatServer(said("")).running() as server:
         url = server.url
-    with pytest.raises(ModelUnavailable, match="cannot be reached.*start the server"):
+    with pytest.raises(ModelUnavailable, match=r"cannot be reached.*start the server"):
         RemoteChatModel(parse_endpoint(url + "#tiny"), pause_s=0.001).complete(ASKED)
 
 
@@ -165,3 +165,11 @@ def test_many_requests_come_back_with_their_index_or_error() -> None:
     assert sorted(found) == [0, 1, 2]
     assert sum(isinstance(one, ModelUnavailable) for one in found.values()) == 1
     assert json.dumps(sorted(one.text for one in found.values() if isinstance(one, Completion))) == '["a", "c"]'
+
+
+def test_a_server_without_a_list_is_asked_for_it_once() -> None:
+    with ChatServer(said("Yes.")).running() as server:
+        model = RemoteChatModel(parse_endpoint(server.url.removesuffix("/v1") + "/v2#tiny"), pause_s=0.001)
+        assert model.limits == ModelLimits()
+        assert model.limits == ModelLimits()
+        assert model.complete(ASKED).text == "Yes."

@@ -27,6 +27,7 @@ Piece = TypeVar("Piece", str, bytes)
 MOST_REPLY_BYTES = 8_000_000
 _RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
 _LONGEST_PAUSE_S = 30.0
+_LIST_TIMEOUT_S = 15.0
 
 
 class RemoteChatModel:
@@ -54,6 +55,7 @@ class RemoteChatModel:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._listing: Listing | None = None
+        self._limits: ModelLimits | None = None
         self._length_key = "max_tokens"
 
     @property
@@ -64,12 +66,13 @@ class RemoteChatModel:
     @property
     def limits(self) -> ModelLimits:
         """What the endpoint's list of models says; nothing where it says nothing or has no list."""
-        try:
-            listing = self._models()
-            name = self.name
-        except ModelUnavailable:
-            return ModelLimits()
-        return ModelLimits(listing.get(name))
+        if self._limits is None:
+            try:
+                listing = self._models(attempts=1)
+                self._limits = ModelLimits(listing.get(self.name))
+            except ModelUnavailable:
+                self._limits = ModelLimits()
+        return self._limits
 
     def complete(self, request: ChatRequest) -> Completion:
         with self._posted(request, stream=False) as (response, deadline):
@@ -119,10 +122,10 @@ class RemoteChatModel:
             raise self.endpoint.error("lists no model", "load one there, or name it after #")
         return names[0]
 
-    def _models(self) -> Listing:
+    def _models(self, attempts: int | None = None) -> Listing:
         """The names of the models there, with their longest prompt where it is told; asked for once."""
         if self._listing is None:
-            with self._sent("GET", "/models", None) as (response, deadline):
+            with self._sent("GET", "/models", None, attempts) as (response, deadline):
                 self._listing = parse_listing(self.endpoint, parse_json(self.endpoint, self._body(response, deadline)))
         return self._listing
 
@@ -133,15 +136,21 @@ class RemoteChatModel:
             yield sent
 
     @contextmanager
-    def _sent(self, method: str, path: str, body: dict[str, Any] | None) -> Iterator[tuple[httpx.Response, float]]:
+    def _sent(
+        self, method: str, path: str, body: dict[str, Any] | None, attempts: int | None = None
+    ) -> Iterator[tuple[httpx.Response, float]]:
         """A reply with status 200 whose body is unread, and the moment when it must have been read."""
         import httpx
 
-        deadline = time.monotonic() + self._timeout_s
+        most_s = self._timeout_s if body is not None else min(self._timeout_s, _LIST_TIMEOUT_S)
+        attempts = attempts or self._attempts
+        deadline = time.monotonic() + most_s
         problem = ""
-        for attempt in range(1, self._attempts + 1):
+        for attempt in range(1, attempts + 1):
             try:
-                request = self._http().build_request(method, f"{self.endpoint.url}{path}", json=body)
+                request = self._http().build_request(
+                    method, f"{self.endpoint.url}{path}", json=body, timeout=self._timeout(most_s)
+                )
                 response = self._http().send(request, stream=True)
             except (httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError, httpx.ReadError) as error:
                 problem = f"cannot be reached ({type(error).__name__}: {error})"
@@ -160,10 +169,11 @@ class RemoteChatModel:
                     problem, pause = self._refusal(response, deadline, body), response.headers.get("retry-after")
                 finally:
                     response.close()
-            if attempt < self._attempts and time.monotonic() < deadline:
+            if attempt < attempts and time.monotonic() < deadline:
                 time.sleep(self._pause(attempt, pause))
         raise self.endpoint.error(
-            f"{problem}, {self._attempts} times", "start the server, or check the URL and the network"
+            f"{problem}, {attempts} time{'s' if attempts > 1 else ''}",
+            "start the server, or check the URL and the network",
         )
 
     def _refusal(self, response: httpx.Response, deadline: float, body: dict[str, Any] | None) -> str:
@@ -249,17 +259,22 @@ class RemoteChatModel:
         key = _key()
         return text.replace(key, "[key]") if key else text
 
+    def _timeout(self, most_s: float) -> httpx.Timeout:
+        """For each read; `_check` sees to the whole."""
+        import httpx
+
+        return httpx.Timeout(most_s, connect=min(self._connect_timeout_s, most_s), pool=None)
+
     def _http(self) -> httpx.Client:
         import httpx
 
         with self._lock:
             if self._client is None:
                 headers = {"Authorization": f"Bearer {key}"} if (key := _key()) else {}
-                timeout = httpx.Timeout(self._timeout_s, connect=self._connect_timeout_s, pool=None)
                 limits = httpx.Limits(max_connections=self._connections)
                 # A proxy of the environment is for other hosts than this machine.
                 proxied = not self.endpoint.is_loopback
-                self._client = httpx.Client(headers=headers, timeout=timeout, limits=limits, trust_env=proxied)
+                self._client = httpx.Client(headers=headers, limits=limits, trust_env=proxied)
             return self._client
 
 

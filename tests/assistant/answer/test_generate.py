@@ -119,6 +119,7 @@ def test_a_chinese_answer_is_checked_in_chinese(library: Library) -> None:
     assert answer.answer == "每年有12天年休假。未休完的最多结转6天。"
     assert [one.supported for one in answer.sentences] == [True, False]
     assert answer.citations[1].failed == ("引文中没有数字 6天",)
+    assert answer.warnings[-1] == "2 句中有 1 句与所引资料不符"
     check_spans(library, answer)
 
 

@@ -165,6 +165,20 @@ def test_the_columns_of_a_table_give_units_to_its_cells() -> None:
     assert [failure.kind for failure in verify("The pump takes 45 weeks.", table)] == ["unit"]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "kinds"),
+    [
+        ("A room in Hamburg is paid up to 145 euros.", []),
+        ("A room in Hamburg is paid up to 190 euros.", ["number"]),
+        ("In Oslo it is 190 euros and in Hamburg it is 145 euros.", []),
+        ("In Oslo it is 145 euros and in Hamburg it is 190 euros.", ["number", "number"]),
+    ],
+)
+def test_an_amount_is_compared_with_that_of_its_name(sentence: str, kinds: list[str]) -> None:
+    passage = "The rates for each night are: Oslo 190 euros, Hamburg 145 euros, everywhere else 130 euros."
+    assert [failure.kind for failure in verify(sentence, passage)] == kinds
+
+
 def test_context_counts_for_names_and_numbers() -> None:
     assert verify("The Oslo office opened in 2019.", "The office opened then.")
     assert not verify("The Oslo office opened in 2019.", "The office opened then.", "Oslo > 2019")

@@ -9,7 +9,15 @@ from typing import NamedTuple
 from openbook.assistant.answer.answer import Answer
 from openbook.assistant.answer.candidates import units_of
 from openbook.assistant.answer.cite import Cited, cite
-from openbook.assistant.answer.prompt import NOT_ANSWERED, Passage, Prompt, build_prompt, is_abstention, language_of
+from openbook.assistant.answer.prompt import (
+    NOT_ANSWERED,
+    Language,
+    Passage,
+    Prompt,
+    build_prompt,
+    is_abstention,
+    language_of,
+)
 from openbook.core.errors import ModelUnavailable
 from openbook.core.messages import ChatModel, ChatRequest, Completion
 from openbook.library.catalogue import reads
@@ -53,7 +61,7 @@ def generate_answer(
         with watch.stage("cite"):
             hits = result.hits[: prompt.used]
             found = None if is_abstention(written.text) else cite(store, written.text, hits)
-        said = [*warnings, *_warnings(chat, prompt, written, found)]
+        said = [*warnings, *_warnings(chat, prompt, written, found, language_of(standalone))]
         name = chat.name
     finally:
         if isinstance(model, str) and isinstance(chat, RemoteChatModel):
@@ -115,29 +123,51 @@ def _streamed(chat: ChatModel, request: ChatRequest, on_text: Callable[[str], No
         on_text(piece)
 
 
-def _warnings(chat: ChatModel, prompt: Prompt, written: _Written, found: Cited | None) -> Iterator[str]:
+def _warnings(
+    chat: ChatModel, prompt: Prompt, written: _Written, found: Cited | None, language: Language
+) -> Iterator[str]:
+    """What the user should know, in the language of the question."""
+    zh = language == "zh"
+    used, left_out = prompt.used, prompt.left_out
     if isinstance(chat, RemoteChatModel) and not chat.endpoint.is_loopback:
-        how = "" if chat.endpoint.is_encrypted else ", unencrypted"
-        yield f"the question and {_passages_said(prompt.used)} were sent to {chat.endpoint.host}{how}"
-    if prompt.left_out:
-        yield f"{_passages_said(prompt.left_out)} did not fit into the prompt and {_were(prompt.left_out)} left out"
+        host, is_plain = chat.endpoint.host, not chat.endpoint.is_encrypted
+        yield (
+            f"问题和 {used} 段资料已发送到 {host}{'（未加密）' if is_plain else ''}"
+            if zh
+            else f"the question and {_passages_said(used)} were sent to {host}{', unencrypted' if is_plain else ''}"
+        )
+    if left_out:
+        were = "was" if left_out == 1 else "were"
+        yield (
+            f"有 {left_out} 段资料放不进提示，没有发送"
+            if zh
+            else f"{_passages_said(left_out)} did not fit into the prompt and {were} left out"
+        )
     if written.is_cut:
-        yield "the answer was cut off at the longest length"
+        yield "回答达到长度上限，被截断" if zh else "the answer was cut off at the longest length"
     if found is None:
         return
     if found.unknown:
         numbers = ", ".join(f"[{n}]" for n in found.unknown)
-        yield f"the answer cited {numbers}, which it was not given: dropped"
+        yield (
+            f"回答引用了没有提供的 {numbers}：已去掉"
+            if zh
+            else f"the answer cited {numbers}, which it was not given: dropped"
+        )
+    count, of = found.unsupported, len(found.sentences)
     if not found.citations:
-        yield "the model wrote an answer that no passage supports: it is not shown"
-    elif found.unsupported:
-        count = found.unsupported
-        yield f"{count} of {len(found.sentences)} sentences {'is' if count == 1 else 'are'} not borne out by the passages cited"
+        yield (
+            "模型写的回答没有任何资料支持：不予显示"
+            if zh
+            else "the model wrote an answer that no passage supports: it is not shown"
+        )
+    elif count:
+        yield (
+            f"{of} 句中有 {count} 句与所引资料不符"
+            if zh
+            else f"{count} of {of} sentences {'is' if count == 1 else 'are'} not borne out by the passages cited"
+        )
 
 
 def _passages_said(count: int) -> str:
     return f"{count} passage{'' if count == 1 else 's'}"
-
-
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"

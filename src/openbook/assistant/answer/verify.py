@@ -16,6 +16,7 @@ from openbook.assistant.answer.dates import Date
 from openbook.assistant.answer.facts import Facts, Quantity, facts
 from openbook.assistant.answer.mentions import WEEKDAYS, is_chinese
 from openbook.assistant.answer.numerals import numbers
+from openbook.assistant.answer.pairing import message, mispaired
 from openbook.assistant.answer.polarity import denies
 from openbook.assistant.answer.units import mentions_rate, same_dimension
 from openbook.library.lexical.fold import fold, simplify
@@ -42,6 +43,7 @@ def verify(sentence: str, passage: str, context: str = "") -> list[Failure]:
     zh = is_chinese(sentence)
     return [
         *_quantities(said, held, zh),
+        *(Failure("number", message(found, sentence)) for found in mispaired(sentence, passage)),
         *_rates(said, held, whole, zh),
         *_dates(said, held, zh),
         *_names(said, whole, zh),
