@@ -22,7 +22,7 @@ from openbook.library.store import LibraryStore
 
 SENTENCES = 3
 """The most sentences that are quoted unless the caller says otherwise."""
-TRIMMED_BELOW = 0.02
+TRIMMED_BELOW = 0.004
 """A sentence at an end of the quotation that holds less than this of its probability is left out."""
 _COLUMN = re.compile(r"([A-Z]+)\d+|R\d+C(\d+)")
 
