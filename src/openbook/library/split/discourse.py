@@ -12,7 +12,7 @@ from itertools import pairwise
 from openbook.library.documents.model import Block, Document
 from openbook.library.split.group import PARTED, TIED, grouped
 from openbook.library.split.measure import TokenMeasure
-from openbook.library.split.outline import Section, sections
+from openbook.library.split.outline import Outline, Section, sections
 from openbook.library.split.pieces import fitting_pieces
 from openbook.library.split.relation import Paragraph, strength
 from openbook.library.split.sentences import Span, sentence_spans
@@ -27,10 +27,10 @@ _MANY_SENTENCES = 200
 
 def split_discourse(document: Document, settings: SplitSettings, measure: TokenMeasure) -> Iterator[Cut]:
     """The cuts of a document in order. A heading is always a boundary, and stays with what follows it."""
-    for section in sections(document):
+    for section in sections(document, Outline(document)):
         units = list(section_units(document.text, section, settings, measure, cut_at_weakest))
         links = [_link(document.text, section, left, right) for left, right in pairwise(units)]
-        yield from grouped(document.text, section, units, links, LINKED, settings, measure)
+        yield from grouped(document.text, units, links, LINKED, settings, measure)
 
 
 def _link(text: str, section: Section, left: Unit, right: Unit) -> float:

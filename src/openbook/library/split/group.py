@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from openbook.library.split.measure import TokenMeasure
-from openbook.library.split.outline import Section
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.units import Cut, Unit, with_overlap
 
@@ -17,7 +16,6 @@ PARTED = -1.0
 
 def grouped(
     text: str,
-    section: Section,
     units: Sequence[Unit],
     links: Sequence[float],
     threshold: float,
@@ -31,17 +29,15 @@ def grouped(
     """
     begin = 0
     while begin < len(units):
-        end = _end(units, links, begin, threshold, settings.chunk_tokens)
-        first, last = units[begin], units[end - 1]
-        start, _ = with_overlap(text, first, units[begin - 1] if begin else None, settings, measure)
-        span = (start, last.span[1])
-        yield Cut(section, span, measure.count(*span))
+        first = with_overlap(text, units[begin], units[begin - 1] if begin else None, settings, measure)
+        end = _end(units, links, begin, measure.count(*first), threshold, settings.chunk_tokens)
+        span = (first[0], units[end - 1].span[1])
+        yield Cut(span, measure.count(*span))
         begin = end
 
 
-def _end(units: Sequence[Unit], links: Sequence[float], begin: int, threshold: float, most: int) -> int:
-    """Where the chunk that begins with unit `begin` ends, exclusive."""
-    used = units[begin].tokens
+def _end(units: Sequence[Unit], links: Sequence[float], begin: int, used: int, threshold: float, most: int) -> int:
+    """Where the chunk that begins with unit `begin`, of `used` tokens with its overlap, ends, exclusive."""
     weakest = 0
     for place in range(begin + 1, len(units)):
         link = links[place - 1]

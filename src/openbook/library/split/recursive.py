@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from openbook.library.documents.model import Document
 from openbook.library.split.measure import TokenMeasure
-from openbook.library.split.outline import Section, sections
+from openbook.library.split.outline import Outline, Section, sections
 from openbook.library.split.sentences import Span
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.units import Cut, Unit, section_units, with_overlap
@@ -14,7 +14,7 @@ from openbook.library.split.units import Cut, Unit, section_units, with_overlap
 
 def split_recursive(document: Document, settings: SplitSettings, measure: TokenMeasure) -> Iterator[Cut]:
     """The cuts of a document in order: blocks that stand together, up to `chunk_tokens`; never over a heading."""
-    for section in sections(document):
+    for section in sections(document, Outline(document)):
         yield from _pack(document.text, section, settings, measure)
 
 
@@ -28,9 +28,9 @@ def _pack(text: str, section: Section, settings: SplitSettings, measure: TokenMe
             current, used = (current[0], unit.span[1]), used + unit.tokens
         else:
             if current is not None:
-                yield Cut(section, current, used)
+                yield Cut(current, used)
             current = with_overlap(text, unit, previous, settings, measure)
             used = measure.count(*current)
         previous = unit
     if current is not None:
-        yield Cut(section, current, used)
+        yield Cut(current, used)

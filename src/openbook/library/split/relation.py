@@ -92,8 +92,8 @@ def marks(left: Paragraph, right: Paragraph, language: str | None = None) -> Mar
 
 
 _WEIGHTS = {
-    "en": (-2.45, 2.53, 2.47, 0.98, -1.11, 1.39, 2.51, 2.55, -3.00, 1.04, 1.99, 2.03, 1.01, 1.99),
-    "zh": (-2.29, 2.46, 2.61, 0.73, -0.92, 1.51, 2.51, 2.67, -3.08, 0.99, 1.66, 2.00, 1.02, 1.98),
+    "en": (-2.41, 2.53, 2.50, 0.97, -1.12, 1.39, 2.51, 2.54, -3.00, 1.04, 1.98, 2.03, 1.01, 1.98),
+    "zh": (-2.17, 2.45, 2.63, 0.72, -0.93, 1.50, 2.50, 2.62, -3.09, 0.97, 1.63, 2.00, 1.01, 1.97),
 }
 """The bias, then one weight for each of `Marks`."""
 
@@ -129,7 +129,7 @@ def _runs_on(left: Paragraph, right: Paragraph) -> bool:
     kinds = (left.kind, right.kind)
     if kinds == ("list", "list") or (_ITEM.match(left.text) and _ITEM.match(right.text)):
         return True
-    return left.kind != right.kind and bool({"list", "table", "code", "figure"} & set(kinds))
+    return left.kind != right.kind and bool({"list", "table", "code", "figure"} & set(kinds)) and left.kind != "list"
 
 
 def _share(terms: list[str], known: set[str]) -> float:

@@ -8,37 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from openbook.core.messages import Scorer
 from openbook.library.documents.model import Block, Document
 from openbook.library.split.group import PARTED, TIED, grouped
 from openbook.library.split.measure import TokenMeasure
-from openbook.library.split.outline import Section, sections
+from openbook.library.split.outline import Outline, sections
 from openbook.library.split.pieces import fitting_pieces
 from openbook.library.split.sentences import Span
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.units import Cut, Unit, section_units
 
-DEFAULT_THRESHOLD = 0.45
-"""Of MiniLM's cosine: the best on the even lines of the labelled pairs (benchmarks/fit_relation.py)."""
+DEFAULT_THRESHOLD = 0.5
+"""Of MiniLM's cosine: where the F1 of merges and of boundaries add up to most on the even lines of the English pairs
+(tests/library/split/data). Other scorers need their own."""
 _PARTS = 3
 """A block too long for one chunk is scored in passages of a third of a chunk."""
 _BATCH_PAIRS = 2048
 
 
-class _Scored(NamedTuple):
-    section: Section
-    units: list[Unit]
-
-
 def split_semantic(document: Document, settings: SplitSettings, measure: TokenMeasure, scorer: Scorer) -> Iterator[Cut]:
     """The cuts of a document in order. All pairs of a document are scored in one call (2,048 at most)."""
-    waiting: list[_Scored] = []
+    waiting: list[list[Unit]] = []
     pairs = 0
-    for section in sections(document):
+    for section in sections(document, Outline(document)):
         units = list(section_units(document.text, section, settings, measure, _passages))
-        waiting.append(_Scored(section, units))
+        waiting.append(units)
         pairs += len(units) - 1
         if pairs >= _BATCH_PAIRS:
             yield from _cuts(document.text, waiting, settings, measure, scorer)
@@ -47,9 +42,9 @@ def split_semantic(document: Document, settings: SplitSettings, measure: TokenMe
 
 
 def _cuts(
-    text: str, waiting: Sequence[_Scored], settings: SplitSettings, measure: TokenMeasure, scorer: Scorer
+    text: str, waiting: Sequence[Sequence[Unit]], settings: SplitSettings, measure: TokenMeasure, scorer: Scorer
 ) -> Iterator[Cut]:
-    neighbours = [pair for scored in waiting for pair in pairwise(scored.units)]
+    neighbours = [pair for units in waiting for pair in pairwise(units)]
     asked = [_fixed(left, right) is None for left, right in neighbours]
     pairs = [
         (_text(text, left), _text(text, right)) for (left, right), ask in zip(neighbours, asked, strict=True) if ask
@@ -57,9 +52,9 @@ def _cuts(
     scores = iter(scorer.score(pairs).tolist() if pairs else ())
     links = iter([next(scores) if ask else _fixed(*pair) for pair, ask in zip(neighbours, asked, strict=True)])
     threshold = DEFAULT_THRESHOLD if settings.threshold is None else settings.threshold
-    for section, units in waiting:
+    for units in waiting:
         own = [link if (link := next(links)) is not None else PARTED for _ in units[1:]]
-        yield from grouped(text, section, units, own, threshold, settings, measure)
+        yield from grouped(text, units, own, threshold, settings, measure)
 
 
 def _fixed(left: Unit, right: Unit) -> float | None:

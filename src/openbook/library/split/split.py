@@ -12,10 +12,9 @@ from openbook.library.lexical.language import detect_language
 from openbook.library.split.chunk import Chunk
 from openbook.library.split.discourse import split_discourse
 from openbook.library.split.measure import TokenMeasure
-from openbook.library.split.outline import Section
+from openbook.library.split.outline import Heading, Outline
 from openbook.library.split.recursive import split_recursive
 from openbook.library.split.semantic import split_semantic
-from openbook.library.split.sentences import Span
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.units import HEADER_CHARACTERS, Cut
 
@@ -27,10 +26,11 @@ def split(
 
     `scorer` is what the semantic splitter asks whether two passages belong together; raises `UsageError` without one.
     """
+    outline = Outline(document)
     starts = [block.start for block in document.blocks]
     end = document.blocks[-1].end if document.blocks else 0
     measure = TokenMeasure(document.text, starts[0] if starts else 0, end, tokens)
-    return [_chunk(document, starts, cut) for cut in _cuts(document, settings, measure, scorer)]
+    return [_chunk(document, outline, starts, cut) for cut in _cuts(document, settings, measure, scorer)]
 
 
 def _cuts(document: Document, settings: SplitSettings, measure: TokenMeasure, scorer: Scorer | None) -> Iterator[Cut]:
@@ -48,27 +48,26 @@ def _cuts(document: Document, settings: SplitSettings, measure: TokenMeasure, sc
             return split_semantic(document, settings, measure, scorer)
 
 
-def _chunk(document: Document, starts: list[int], cut: Cut) -> Chunk:
+def _chunk(document: Document, outline: Outline, starts: list[int], cut: Cut) -> Chunk:
     start, end = cut.span
     text = document.text[start:end]
     block = document.blocks[max(bisect_right(starts, start) - 1, 0)]
+    trail = outline.before(end)
     return Chunk(
         start=start,
         end=end,
-        index_text=index_prefix(document, cut.section, block, cut.span) + text,
-        heading=cut.section.path,
+        index_text=_prefix(document, trail, block, start) + text,
+        heading=tuple(heading.text for heading in trail),
         page=block.page,
         tokens=cut.tokens,
         language=detect_language(text),
     )
 
 
-def index_prefix(document: Document, section: Section, block: Block, span: Span) -> str:
+def _prefix(document: Document, trail: tuple[Heading, ...], block: Block, start: int) -> str:
     """Title, heading path and table header, a line each, but what the slice itself begins with; "" when there is none."""
-    start = span[0]
-    own = {(heading.start, heading.end) for heading in section.headings if heading.start >= start}
-    path = section.path[: len(section.path) - len(own)] if own else section.path
-    lines = [document.title] if document.title and document.title not in section.path else []
+    lines = [document.title] if document.title and all(heading.text != document.title for heading in trail) else []
+    path = [heading.text for heading in trail if heading.start < start]
     if path:
         lines.append(" > ".join(path))
     if block.kind == "table" and start < block.end and block.start < block.header_end <= start:

@@ -32,9 +32,8 @@ class Unit(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """Where a chunk lies: its section, its span of the text, and how many tokens the span holds."""
+    """Where a chunk lies, and how many tokens it holds. It never reaches over a heading that has text before it."""
 
-    section: Section
     span: Span
     tokens: int
 
@@ -76,6 +75,6 @@ def with_overlap(text: str, unit: Unit, previous: Unit | None, settings: SplitSe
     if previous is None or not unit.number or not settings.overlap_tokens or unit.block.kind in ("table", "code"):
         return unit.span
     for sentence_start, _ in sentence_spans(text, previous.span[0], start):
-        if measure.count(sentence_start, start) <= settings.overlap_tokens:
+        if sentence_start > previous.span[0] and measure.count(sentence_start, start) <= settings.overlap_tokens:
             return (sentence_start, end)
     return unit.span
