@@ -127,6 +127,7 @@ def test_a_chinese_answer_is_checked_in_chinese(library: Library) -> None:
 def test_the_fixed_sentence_is_an_abstention_with_what_came_near(library: Library, sentence: str) -> None:
     answer = ask(library, "Where is the pool?", ScriptedModel(sentence))
     assert answer.abstained and not answer.citations and answer.nearest
+    assert not answer.warnings, "the model said so itself"
     assert answer.answer == NOT_ANSWERED["en"]
 
 

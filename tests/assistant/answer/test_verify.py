@@ -189,6 +189,11 @@ def test_between_languages_numbers_and_dates_are_compared() -> None:
     assert [failure.kind for failure in verify_across("年假有28天。", "Everybody has 27 days of leave.")] == ["number"]
 
 
+@pytest.mark.parametrize("piece", ["A.A", "111,", "一", "not w ", "a, ", "《", "赵·", "1,"])
+def test_what_is_no_text_is_compared_without_end_or_error(piece: str) -> None:
+    verify(piece * 1_500, piece * 1_500)
+
+
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_any_text_can_be_compared(sentence: str, passage: str) -> None:
     for failure in verify(sentence, passage):

@@ -19,13 +19,13 @@ _FUNCTION = frozenset(
 MONTHS = "January February March April May June July August September October November December".split()
 WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 _CALENDAR = frozenset(word.lower() for word in (*MONTHS, *WEEKDAYS))
-_CAPITALISED = r"[A-ZÀ-ÖØ-Þ][\w'’&.-]*\w|[A-Z]"
+_CAPITALISED = r"[A-ZÀ-ÖØ-Þ][\w'’&.-]{0,60}\w|[A-Z]"
 _NAME = re.compile(
     rf"(?:{_CAPITALISED})(?:[ ](?:(?:of|de|von|van|the|del|di)[ ](?:the[ ])?)?(?:{_CAPITALISED}|\d{{1,3}}\b|[IVX]+\b))*"
 )
 _DETERMINED = re.compile(r"\b(?:the|a|an|my|our|your)\s+((?:[a-z-]+\s+){0,4})$")
 _PHRASE = re.compile(r"\b(?:the|a|an|my|our|your)\s+((?:[\w-]+\s*){1,5})", re.IGNORECASE)
-_WORD = re.compile(r"[\w&.-]*\w")
+_WORD = re.compile(r"[\w&.-]{0,60}\w")
 _HAN = re.compile("[\u3400-\u9fff]")
 
 

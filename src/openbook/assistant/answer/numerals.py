@@ -70,6 +70,10 @@ _NUMBER = re.compile(
 )
 
 
+LONGEST = 60
+"""A longer run of digits is no number that a sentence states."""
+
+
 class Number(NamedTuple):
     """`value` of `start:end`; `is_percent` where the words for it are part of the number (百分之十, 六成); `is_lone`:
     a single numeral that may be part of a word (第三方, "one").
@@ -87,6 +91,8 @@ def numbers(text: str, *, liberal: bool = False) -> Iterator[Number]:
     "one", "first", "second" and a lone 一 count nothing in most sentences: left out."""
     for match in _NUMBER.finditer(text):
         kind = match.lastgroup if match.lastgroup != "scale" else "arabic"
+        if len(match[0]) > LONGEST:
+            continue
         said = match[0].lower()
         start, end = match.span()
         match kind:

@@ -200,6 +200,8 @@ _CLAUSE = re.compile(
 )
 _MOST_CLAUSES = 3
 """Neighbouring clauses of a passage that one clause of a sentence may sum up."""
+_MOST_COMPARED = 40
+"""Clauses of one sentence; what has more is no sentence."""
 _LEAST_ALIKE = 0.22
 _CLOSE = 0.85
 """What is nearly as alike as the best may be what the clause was taken from as well."""
@@ -211,11 +213,12 @@ def _negation(sentence: str, passage: str, zh: bool) -> Iterator[Failure]:
     """Clauses that deny what the passage affirms, or the other way round."""
     theirs = _clauses(passage)
     runs = [theirs[at : at + size] for size in range(1, _MOST_CLAUSES + 1) for at in range(len(theirs) - size + 1)]
-    for clause in _clauses(sentence):
+    contents = [frozenset().union(*map(_content, run)) for run in runs]
+    for clause in _clauses(sentence)[:_MOST_COMPARED]:
         content = _content(clause)
         if not content:
             continue
-        alike = [_alike(content, frozenset().union(*map(_content, run))) for run in runs]
+        alike = [_alike(content, other) for other in contents]
         best = max(alike, default=0.0)
         if best < _LEAST_ALIKE:
             continue
