@@ -115,10 +115,35 @@ def live(found: dict[str, Any], language: Language) -> str:
 
 def follow_ups(found: dict[str, Any], language: Language) -> str:
     columns = ("as asked", "joined turns", "rewritten", "by hand")
-    rows = [[name, one["turns"], *(f"{one[column]:.3f}" for column in columns)] for name, one in found["recall"].items()]
+    rows = [
+        [name, one["turns"], *(f"{one[column]:.3f}" for column in columns)] for name, one in found["recall"].items()
+    ]
     chinese = ("原样", "各轮相连", "改写", "人工改写")
     head = [f"R@5, {found['documents']:,} " + say(language, "documents", "个文档"), say(language, "turns", "轮")]
     return table([*head, *(say(language, e, c) for e, c in zip(columns, chinese, strict=True))], rows)
+
+
+def checked(found: dict[str, Any], language: Language) -> str:
+    rows = []
+    for name, one in found["shares"].items():
+        marked = f"{one['altered_marked']:.3f}" if one.get("altered") else "–"
+        rows.append(
+            [
+                name,
+                one.get("altered") or "–",
+                marked,
+                one["true"] or "–",
+                f"{one['true_marked']:.3f}" if one["true"] else "–",
+            ]
+        )
+    head = [
+        say(language, "sentences", "句子"),
+        say(language, "altered", "改动过的"),
+        say(language, "of them marked", "其中被标出"),
+        say(language, "true", "真实的"),
+        say(language, "of them marked", "其中被标出"),
+    ]
+    return table(head, rows)
 
 
 def generic(found: dict[str, Any], language: Language) -> str:
@@ -130,12 +155,17 @@ def generic(found: dict[str, Any], language: Language) -> str:
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
     ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", generic),
-    ("follow_ups", "Follow-up questions (`benchmarks/follow_ups.py`)", "追问（`benchmarks/follow_ups.py`）", follow_ups),
+    (
+        "follow_ups",
+        "Follow-up questions (`benchmarks/follow_ups.py`)",
+        "追问（`benchmarks/follow_ups.py`）",
+        follow_ups,
+    ),
     (
         "checked_sentences",
         "Checked sentences (`benchmarks/checked_sentences.py`)",
         "句子核对（`benchmarks/checked_sentences.py`）",
-        generic,
+        checked,
     ),
     ("splitting", "Splitting (`benchmarks/splitting.py`)", "切分（`benchmarks/splitting.py`）", generic),
     ("embed", "Embedding (`benchmarks/embed.py`)", "向量计算（`benchmarks/embed.py`）", embedding),
