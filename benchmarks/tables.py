@@ -123,6 +123,66 @@ def follow_ups(found: dict[str, Any], language: Language) -> str:
     return table([*head, *(say(language, e, c) for e, c in zip(columns, chinese, strict=True))], rows)
 
 
+def answers(found: dict[str, Any], language: Language) -> str:
+    """Quotations, then abstention, then milliseconds."""
+    quoted = [
+        [
+            name,
+            one["questions"],
+            f"{one['right']:.3f}",
+            f"{one['right and answered']:.3f}",
+            f"{one['mean length']:.0f} {one['unit']}",
+        ]
+        for part in ("english_quotations", "chinese_quotations")
+        for name, one in found[part].items()
+    ]
+    first = table(
+        [
+            say(language, "one quotation", "一段摘录"),
+            say(language, "questions", "问题"),
+            say(language, "covers the answer in the gold paragraph", "覆盖金标段落中的答案"),
+            say(language, "the same, abstentions at the default counted as misses", "同上，默认弃答计为错误"),
+            say(language, "mean length", "平均长度"),
+        ],
+        quoted,
+    )
+    kept = [
+        [name, f"{one['kept at 5 %']:.3f}", f"{one['kept at 10 %']:.3f}", f"{one['auroc']:.3f}"]
+        for part in ("english_abstention", "chinese_abstention")
+        for name, one in found[part].items()
+        if "auroc" in one
+    ]
+    second = table(
+        [
+            say(
+                language,
+                "answerable still answered when, of the others, are answered at most",
+                "其余问题至多被回答以下比例时，仍回答的可答问题",
+            ),
+            "5 %",
+            "10 %",
+            "AUROC",
+        ],
+        kept,
+    )
+    errors = ", ".join(
+        f"{name.partition(':')[0]} {one['expected calibration error']:.3f}"
+        for part in ("english_abstention", "chinese_abstention")
+        for name, one in found[part].items()
+        if "expected calibration error" in one
+    )
+    across = ", ".join(f"{name} {one['abstained']:.3f}" for name, one in found["languages"].items())
+    spent = ", ".join(
+        f"{name} p50 {one['p50_ms']:.0f} ms" for name, one in found["speed"].items() if isinstance(one, dict)
+    )
+    notes = say(
+        language,
+        f"Expected calibration error: {errors}. Abstained across languages: {across}. Extractive `ask`, warm: {spent}.",
+        f"期望校准误差：{errors}。跨语言弃答：{across}。常驻进程中的摘录式 `ask`：{spent}。",
+    )
+    return f"{first}\n\n{second}\n\n{notes}"
+
+
 def checked(found: dict[str, Any], language: Language) -> str:
     rows = []
     for name, one in found["shares"].items():
@@ -146,15 +206,29 @@ def checked(found: dict[str, Any], language: Language) -> str:
     return table(head, rows)
 
 
-def generic(found: dict[str, Any], language: Language) -> str:
-    """A benchmark that wrote its own table: {"table": {"head": [...], "rows": [[...]]}}."""
-    del language
-    return table(found["table"]["head"], found["table"]["rows"])
+def splitting(found: dict[str, Any], language: Language) -> str:
+    rows = []
+    for name in ("squad", "cmrc"):
+        for size, splitters in found[name]["chunk_tokens"].items():
+            for splitter, one in splitters.items():
+                recall, gain = one["recall"], one.get("minus recursive")
+                difference = f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]" if gain else "–"
+                interval = f"{recall['mean']:.3f} [{recall['low']:.3f}, {recall['high']:.3f}]"
+                rows.append([name, size, splitter, one["chunks"], interval, difference])
+    head = [
+        say(language, "answer span within the first 1,000 tokens", "前 1,000 个词元内含答案"),
+        say(language, "chunk_tokens", "chunk_tokens"),
+        say(language, "splitter", "切分方式"),
+        say(language, "chunks", "分块"),
+        say(language, "recall", "召回"),
+        say(language, "minus recursive", "减 recursive"),
+    ]
+    return table(head, rows)
 
 
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
-    ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", generic),
+    ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", answers),
     (
         "follow_ups",
         "Follow-up questions (`benchmarks/follow_ups.py`)",
@@ -167,7 +241,7 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ..
         "句子核对（`benchmarks/checked_sentences.py`）",
         checked,
     ),
-    ("splitting", "Splitting (`benchmarks/splitting.py`)", "切分（`benchmarks/splitting.py`）", generic),
+    ("splitting", "Splitting (`benchmarks/splitting.py`)", "切分（`benchmarks/splitting.py`）", splitting),
     ("embed", "Embedding (`benchmarks/embed.py`)", "向量计算（`benchmarks/embed.py`）", embedding),
     ("library", "Adding and searching (`benchmarks/library.py`)", "添加与检索（`benchmarks/library.py`）", library),
     (

@@ -146,15 +146,19 @@ class Library:
         filters: Iterable[str] = (),
         collections: Sequence[str] | None = None,
         principal: str | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """An answer whose citations were checked, or an abstention with the nearest passages.
 
         Without `model` the answer is a quotation. `history`: earlier (question, answer) pairs, for follow-ups.
+        `on_text` gets the pieces of a model's answer as they arrive, before they are checked.
         """
         from openbook.assistant.answer.ask import ask
 
         scope = scope_of(filters, collections, principal)
-        return ask(self.store, question, model=model, max_wrong=max_wrong, history=history, scope=scope)
+        return ask(
+            self.store, question, model=model, max_wrong=max_wrong, history=history, scope=scope, on_text=on_text
+        )
 
     def check(self, *, progress: Progress = silent) -> list[Problem]:
         """Everything in the library that does not agree with the documents; empty when all is well."""

@@ -49,7 +49,9 @@ class Settings(BaseModel):
     mode: str = Field(
         default="hybrid", pattern="^(hybrid|dense|bm25)$", description="how `search` looks: hybrid, dense, bm25"
     )
-    precision: str = Field(default="auto", pattern="^(auto|float32|bfloat16|int8)$", description="arithmetic of the embedder")
+    precision: str = Field(
+        default="auto", pattern="^(auto|float32|bfloat16|int8)$", description="arithmetic of the embedder"
+    )
     max_file_bytes: int = Field(default=100_000_000, gt=0, description="larger files are refused by name")
     file_timeout_s: float = Field(default=120.0, gt=0, description="the longest that reading one file may take")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,6 +57,7 @@ def ask(
             max_wrong=max_wrong or chosen.max_wrong,
             filters=filter_ or (),
             collections=[collection] if collection else None,
+            on_text=None if as_json else _stream_to_terminal(),
         )
     if as_json:
         print_json(answer.to_json())
@@ -90,6 +92,7 @@ def chat(
                 history=history,
                 filters=filter_ or (),
                 collections=[collection] if collection else None,
+                on_text=_stream_to_terminal(),
             )
             if answer.standalone and answer.standalone != question:
                 print(f"  (searched for: {answer.standalone})")
@@ -97,8 +100,21 @@ def chat(
             history.append((question, answer.answer))
 
 
+def _stream_to_terminal() -> Callable[[str], None] | None:
+    """Shows a model's words, dimmed, as they arrive; the checked answer follows. None where no person watches."""
+    if not sys.stdout.isatty():
+        return None
+
+    def show(piece: str) -> None:
+        print(f"\x1b[2m{piece}\x1b[0m", end="", flush=True)
+
+    return show
+
+
 def print_answer(answer: Answer) -> None:
     """The answer with its marks, then each citation with its place; or the abstention and what came near."""
+    if answer.mode == "generative" and sys.stdout.isatty():
+        print("\n")
     if answer.abstained:
         print(answer.answer)
         for hit in answer.nearest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from openbook.assistant.answer.answer import Answer, Sentence
@@ -26,6 +26,7 @@ _NO_ANSWER = {
     "zh": "文库中没有这个问题的答案。",
 }
 _NAMES = {"zh": "Chinese", "en": "English", "ja": "Japanese", "ko": "Korean", "de": "German", "fr": "French"}
+_NAMES_ZH = {"zh": "中文", "en": "英文", "ja": "日文", "ko": "韩文", "de": "德文", "fr": "法文"}
 
 
 def ask(
@@ -37,8 +38,11 @@ def ask(
     history: Sequence[tuple[str, str]] = (),
     scope: Scope = OWNER,
     sentences: int = SENTENCES,
+    on_text: Callable[[str], None] | None = None,
 ) -> Answer:
     """An answer with checked citations, or an abstention with the nearest passages.
+
+    `on_text` gets the pieces of a model's answer as they arrive, before they are checked.
 
     Without `model` it is one quotation of at most `sentences` sentences. `max_wrong`: the share of the questions
     whose answer is missing in the library that may be answered all the same. Raises `UsageError`.
@@ -65,7 +69,15 @@ def ask(
         from openbook.assistant.answer.generate import generate_answer
 
         return generate_answer(
-            store, question, standalone, result, model, confidence=confidence, watch=watch, warnings=warnings
+            store,
+            question,
+            standalone,
+            result,
+            model,
+            confidence=confidence,
+            watch=watch,
+            warnings=warnings,
+            on_text=on_text,
         )
     with watch.stage("quote"):
         found = quote(store, evidence, sentences=sentences)
@@ -89,6 +101,12 @@ def _foreign(store: LibraryStore, result: SearchResult) -> str | None:
     found = {hit.language for hit in result.hits}
     if not found or found & (both | {result.language}):
         return None
+    if result.language == "zh":
+        held = "、".join(sorted(_NAMES_ZH.get(one, one) for one in found))
+        return (
+            f"问题是中文，找到的段落是{held}，而资料库的向量模型不同时懂这些语言："
+            "请用文档的语言提问，或用 `openbook reembed` 换一个都懂的向量模型"
+        )
     asked, held = _NAMES.get(result.language, result.language), ", ".join(sorted(_NAMES.get(one, one) for one in found))
     return (
         f"the question is in {asked}, the passages found are in {held}, and the library's embedder does not know both: "
