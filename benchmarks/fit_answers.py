@@ -39,8 +39,10 @@ ATTRIBUTION = (
     "(CC BY-SA 3.0, Delta Research Center) by benchmarks/fit_answers.py; no text of theirs is in this file."
 )
 FOLDS = 5
-LENT = {"zh-words": ("en-words",)}
-"""Order, runs and rare terms mean the same in both languages, and there are more English questions."""
+LENT: dict[str, tuple[str, ...]] = {}
+"""Fits that take over the answerable questions of others, e.g. {"zh-words": ("en-words",)}. The weights that ship lend
+nothing: English questions in the Chinese fit gained .011 on DRCD with one sentence and nothing with three.
+"""
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
 HARD, EASY = 0.6, 0.4
 """Of the unanswerable questions: on a subject of the library, of another library."""

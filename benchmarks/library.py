@@ -1,7 +1,7 @@
 """Ingest and search against pipelines of `sentence-transformers` + `chromadb` and of `txtai`, on the same passages.
 
-`python benchmarks/library.py --peer-python VENV/bin/python`: every system reads the same 10,000 SQuAD paragraphs, as one JSONL and as
-10,000 files, embeds them with the same weights, commits them to disk, and answers the same 200 questions. Systems take
+`python benchmarks/library.py --peer-python VENV/bin/python`: every system reads the same 10,000 SQuAD paragraphs, as one JSONL
+and as 10,000 files, embeds them with the same weights, commits them to disk, and answers the same 200 questions. Systems take
 turns; the clock runs from reading the input to the last commit, after the model is loaded. Peak memory is that of the
 whole process tree. `--memory` compares peak memory at 2,000 and 10,000 documents instead.
 """
