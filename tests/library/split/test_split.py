@@ -16,9 +16,11 @@ from library.split.documents import documents, headings_above, plain, texts, unc
 from openbook.core.errors import UsageError
 from openbook.library.documents.model import Block, Document
 from openbook.library.split.chunk import Chunk
+from openbook.library.split.group import grouped
 from openbook.library.split.measure import TokenMeasure
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.split import split
+from openbook.library.split.units import Unit
 from openbook.lm.tokenizers.approximate import ApproximateTokens
 
 TOKENS = ApproximateTokens()
@@ -101,6 +103,29 @@ def test_overlap_is_there() -> None:
     assert all(text[chunk.start :].startswith("Sentence number") for chunk in chunks)
 
 
+def test_overlap_counts_as_part_of_a_chunk() -> None:
+    text = "Two red boats. " * 40
+    document = Document(text=text.strip(), blocks=(Block("paragraph", 0, len(text) - 1),))
+    chunks = chunks_of(document, tokens=16, overlap=4)
+    assert {chunk.tokens for chunk in chunks[:-1]} <= {12, 16}
+    assert all(b.start < a.end for a, b in pairwise(chunks))
+
+
+def test_a_heading_has_room_before_a_paragraph_that_fills_a_chunk() -> None:
+    document = plain("# Our boats\n\n" + "Two red boats. " * 3 + "Two red boats.")
+    assert [chunk.tokens for chunk in chunks_of(document, tokens=16)] == [15, 4]
+
+
+def test_a_run_is_cut_at_its_weakest_link_and_where_links_are_too_weak() -> None:
+    text = "a b c d e f g h i j"
+    block = Block("paragraph", 0, len(text))
+    units = [Unit((place, place + 1), 10, block) for place in range(0, len(text), 2)]
+    measure = TokenMeasure(text, 0, len(text), TOKENS)
+    links = [0.9, 0.9, 0.6, 0.9, 0.9, 0.2, 0.7, 0.7, 0.7]
+    cuts = grouped(text, units, links, 0.5, SplitSettings(chunk_tokens=50), measure)
+    assert [text[cut.span[0] : cut.span[1]] for cut in cuts] == ["a b c", "d e f", "g h i j"]
+
+
 @pytest.mark.parametrize("splitter", SPLITTERS)
 def test_headings_stay_with_what_follows(splitter: str) -> None:
     body = "The pack is charged at the pier within nine minutes. " * 3
@@ -134,6 +159,8 @@ def test_pieces_of_a_table_carry_its_header_and_whole_rows(splitter: str) -> Non
         )
         if any(row in lines for row in rows):
             assert chunk.index_text.count("Name | Battery | Yard") == 1
+        if all(line in rows for line in lines):
+            assert len(TOKENS.spans(chunk.index_text)) <= 40
 
 
 def test_chinese_is_cut_behind_its_marks() -> None:
