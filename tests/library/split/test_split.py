@@ -117,13 +117,14 @@ def test_a_heading_has_room_before_a_paragraph_that_fills_a_chunk() -> None:
 
 
 def test_a_run_is_cut_at_its_weakest_link_and_where_links_are_too_weak() -> None:
-    text = "a b c d e f g h i j"
+    text = " ".join("abcdefghijklmnopqrstuvwxyz")
     block = Block("paragraph", 0, len(text))
-    units = [Unit((place, place + 1), 10, block) for place in range(0, len(text), 2)]
+    units = [Unit((place, place + 1), 1, block) for place in range(0, len(text), 2)]
     measure = TokenMeasure(text, 0, len(text), TOKENS)
-    links = [0.9, 0.9, 0.6, 0.9, 0.9, 0.2, 0.7, 0.7, 0.7]
-    cuts = grouped(text, units, links, 0.5, SplitSettings(chunk_tokens=50), measure)
-    assert [text[cut.span[0] : cut.span[1]] for cut in cuts] == ["a b c", "d e f", "g h i j"]
+    links = [0.9] * 25
+    links[8], links[21] = 0.6, 0.2  # behind i and behind v
+    cuts = grouped(text, units, links, 0.5, SplitSettings(chunk_tokens=16), measure)
+    assert [text[cut.span[0] : cut.span[1] : 2] for cut in cuts] == ["abcdefghi", "jklmnopqrstuv", "wxyz"]
 
 
 @pytest.mark.parametrize("splitter", SPLITTERS)
