@@ -32,7 +32,9 @@ print(faults._passed)
 
 
 def write(path: Path, seed: int, paragraphs: int = 30) -> None:
-    lines = [f"Paragraph {n} of text {seed} speaks of item {seed * 1000 + n} and of its box." for n in range(paragraphs)]
+    lines = [
+        f"Paragraph {n} of text {seed} speaks of item {seed * 1000 + n} and of its box." for n in range(paragraphs)
+    ]
     path.write_text(f"# Text {seed}\n\n" + "\n\n".join(lines))
 
 
@@ -60,7 +62,12 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def run_sync(library: Path, fault: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OPENBOOK_FAULT": fault}
     return subprocess.run(
-        [sys.executable, "-c", SYNC, str(library)], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", SYNC, str(library)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -72,7 +79,9 @@ def exported(library: Path, target: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, bytes]]:
+def uninterrupted(
+    prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, dict[str, bytes]]:
     """How many fault points a whole sync passes, and what it leaves."""
     root = tmp_path_factory.mktemp("whole")
     shutil.copytree(prepared[0], root / "library")
