@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from openbook.core.errors import UsageError
 from openbook.core.paths import library_path
 from openbook.core.progress import Progress, silent
 from openbook.core.threads import set_thread_environment
@@ -133,7 +134,7 @@ class Library:
         fusion: Fusion = "z-score",
     ) -> SearchResult:
         """`search` with what each stage took and what the user should know."""
-        scope = scope_of(filters, collections, principal)
+        scope = self._scope(filters, collections, principal)
         return search(self.store, query, k, mode=mode, scope=scope, fusion=fusion)
 
     def ask(
@@ -155,10 +156,21 @@ class Library:
         """
         from openbook.assistant.answer.ask import ask
 
-        scope = scope_of(filters, collections, principal)
+        scope = self._scope(filters, collections, principal)
         return ask(
             self.store, question, model=model, max_wrong=max_wrong, history=history, scope=scope, on_text=on_text
         )
+
+    def _scope(self, filters: Iterable[str], collections: Sequence[str] | None, principal: str | None) -> Scope:
+        """A scope whose collections exist. A principal is not told which exist."""
+        scope = scope_of(filters, collections, principal)
+        if principal is None and collections:
+            with self.store.catalogue.read() as connection:
+                known = reads.collections(connection)
+            unknown = [name for name in collections if name not in known]
+            if unknown:
+                raise UsageError(f"there is no collection {unknown[0]!r}", f"there are: {', '.join(known)}")
+        return scope
 
     def check(self, *, progress: Progress = silent) -> list[Problem]:
         """Everything in the library that does not agree with the documents; empty when all is well."""
@@ -183,6 +195,16 @@ class Library:
         from openbook.library.exchange import export_library
 
         return export_library(self.store, Path(directory), progress)
+
+    @classmethod
+    def import_from(
+        cls, directory: str | Path, path: str | Path | None = None, *, progress: Progress = silent
+    ) -> Library:
+        """A new library at `path` from files that `export` wrote."""
+        from openbook.library.exchange import import_library
+
+        import_library(library_path(path), Path(directory), progress)
+        return cls.open(path, create=False)
 
     def close(self) -> None:
         self.store.close()

@@ -33,10 +33,18 @@ NO_EMBEDDER_NOTE = (
 _LANGUAGE_NAMES = {"zh": "Chinese", "en": "English", "ja": "Japanese", "ko": "Korean", "de": "German", "fr": "French"}
 
 
+def no_vectors_note() -> str:
+    """Why a library without vectors searches by words alone, and what to do about it."""
+    if describe_embedder(None) is None:
+        return NO_EMBEDDER_NOTE
+    return "this library has no vectors: search and answers use BM25 alone (`openbook reembed default` adds them)"
+
+
 def language_note(embedder: str, language: str) -> str:
     """What to say, in the language of the question where it is Chinese, when an embedder does not know that language."""
+    embedder = "all-MiniLM-L6-v2" if embedder == DEFAULT_EMBEDDER else embedder
     if language == "zh":
-        return f"资料库的向量模型（{embedder}）不懂中文（has no Chinese）：本次检索只用了 BM25"
+        return f"资料库的向量模型（{embedder}）不懂中文：本次检索只用了 BM25"
     name = _LANGUAGE_NAMES.get(language, f"the language {language!r}")
     return f"the library's embedder ({embedder}) has no {name}: this search used BM25 alone"
 
@@ -81,6 +89,10 @@ class LibraryStore:
             embedder_named(embedder) if isinstance(embedder, str) or embedder is None else (embedder.name, None)
         )
         description = given or described
+        if split.splitter == "semantic" and description is None:
+            raise UsageError(
+                "the semantic splitter needs an embedder", "`openbook setup embedder`, or another --splitter"
+            )
         existed = directory.exists()
         try:
             catalogue = Catalogue(directory, create=True)

@@ -39,7 +39,7 @@ def test_insisting_on_ocr_that_is_not_installed_names_the_extra(monkeypatch: pyt
     monkeypatch.setattr(ocr, "is_installed", lambda: False)
     assert find_ocr(None) is None
     assert find_ocr(False) is None
-    with pytest.raises(ModelUnavailable, match=r"openbook\[ocr\]"):
+    with pytest.raises(ModelUnavailable, match="rapidocr"):
         find_ocr(True)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from doubles import HashEmbedder
 from openbook.core.errors import UsageError
+from openbook.library.embed.open import describe_embedder
 
 
 def names(hits) -> list[str]:
@@ -109,7 +110,7 @@ def test_a_question_in_a_language_that_the_embedder_lacks_uses_bm25_and_says_so(
     result = library.search_result("渡轮几点出发")
     assert names(result.hits)[0] == "渡轮.md"
     assert result.hits[0].scores["dense"] is None
-    assert "has no Chinese" in result.warnings[0]
+    assert "不懂中文" in result.warnings[0]
     assert library.search_result("when does the ferry leave").warnings == []
 
 
@@ -118,7 +119,8 @@ def test_without_an_embedder_search_uses_bm25_and_names_the_cure(open_library, f
     library.add(folder)
     result = library.search_result("ticket")
     assert names(result.hits) == ["ferry.md"]
-    assert "openbook setup embedder" in result.warnings[0]
+    cure = "openbook reembed default" if describe_embedder(None) else "openbook setup embedder"
+    assert cure in result.warnings[0]
     with pytest.raises(UsageError, match="no vectors"):
         library.search("ticket", mode="dense")
 
@@ -180,3 +182,23 @@ def test_readers_search_while_a_writer_adds(open_library, tmp_path):
         thread.join()
     assert failures == []
     assert len(library.search("heron", mode="bm25")) == 7
+
+
+def test_a_passage_stands_under_one_heading_and_on_its_page(open_library, tmp_path):
+    """Neighbouring sections about the same thing are not merged into one passage with one of their headings."""
+    text = "# Leave\n\n## New Jersey\n\nEmployees get 26 weeks of paid leave.\n\n## Oregon\n\nEmployees get 14 weeks of paid leave.\n"
+    (tmp_path / "leave.md").write_text(text)
+    library = open_library()
+    library.add(tmp_path / "leave.md")
+    hits = library.search("weeks of paid leave", mode="bm25")
+    assert {(hit.heading[-1], "26" in hit.text, "14" in hit.text) for hit in hits} == {
+        ("New Jersey", True, False),
+        ("Oregon", False, True),
+    }
+
+
+def test_a_collection_that_does_not_exist_is_named(open_library, folder):
+    library = open_library()
+    library.add(folder)
+    with pytest.raises(UsageError, match="no collection 'nope'"):
+        library.search("ticket", collections=["nope"])

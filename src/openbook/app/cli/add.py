@@ -16,6 +16,7 @@ from openbook.app.cli.options import (
     OverlapOption,
     SplitterOption,
     opened,
+    print_failures,
     print_json,
     progress_bar,
     settings,
@@ -41,14 +42,14 @@ def init(
 ) -> None:
     """Make a new library with settings of its own."""
     from openbook.core.paths import library_path
-    from openbook.library.store import NO_EMBEDDER_NOTE, LibraryStore
+    from openbook.library.store import LibraryStore, no_vectors_note
 
     directory = library_path(library or settings().library)
     store = LibraryStore.create(directory, split_settings(splitter, chunk_tokens, overlap_tokens), embedder)
     generation = store.generation()
     print(f"made {directory}: splitter {generation.splitter}, embedder {generation.embedder or 'none'}")
     if generation.embedder is None:
-        warn(NO_EMBEDDER_NOTE)
+        warn(no_vectors_note())
     store.close()
 
 
@@ -133,7 +134,7 @@ def _finish(report: AddReport, as_json: bool) -> None:
         print_json(report.to_json())
     else:
         _print_report(report)
-    if report.failures:
+    if report.failures or any(one.refused for plan in report.plans for one in plan.skipped):
         sys.exit(_FAILED_FILES)
 
 
@@ -169,8 +170,7 @@ def _print_report(report: AddReport) -> None:
     for receipt in report.receipts:
         for loss in receipt["not_searchable"]:
             print(f"  ! {shown_path(receipt['path'])}: not searchable: {loss}")
-    for path, reason in report.failures:
-        print(f"  x {shown_path(path)}: {reason}")
+    print_failures(report.failures)
     skipped: dict[str, int] = {}
     for plan in report.plans:
         for one in plan.skipped:
@@ -196,4 +196,4 @@ def _receipt_line(receipt: dict[str, Any]) -> str:
     parts = [f"{receipt['pages']} pages"] if receipt["pages"] else []
     parts += [f"{receipt['tables']} tables"] if receipt["tables"] else []
     parts += [f"{receipt['chunks']} chunks", f"{receipt['seconds']:.2f} s"]
-    return f"  + d{receipt['document_id']} {shown_path(receipt['path'])} ({receipt['kind']}: {', '.join(parts)})"
+    return f"  + {receipt['document_id']} {shown_path(receipt['path'])} ({receipt['kind']}: {', '.join(parts)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,8 +25,20 @@ if TYPE_CHECKING:
 
 _ABSTAINED = 3
 _WORDS = {
-    "en": {"near": "near", "quotation": "a quotation", "written": "written by {}", "foot": "({}; confidence {:.2f})"},
-    "zh": {"near": "相近", "quotation": "原文摘录", "written": "由 {} 撰写", "foot": "（{}；置信度 {:.2f}）"},
+    "en": {
+        "near": "near",
+        "quotation": "a quotation",
+        "written": "written by {}",
+        "foot": "({}; confidence {:.2f})",
+        "searched": "(searched for: {})",
+    },
+    "zh": {
+        "near": "相近",
+        "quotation": "原文摘录",
+        "written": "由 {} 撰写",
+        "foot": "（{}；置信度 {:.2f}）",
+        "searched": "（检索的问题：{}）",
+    },
 }
 ModelOption = Annotated[
     str | None,
@@ -77,6 +89,7 @@ def chat(
     """Ask in a conversation; follow-up questions are understood from what went before. An empty line ends it."""
     chosen = settings()
     history: list[tuple[str, str]] = []
+    said: set[str] = set()
     with opened(library) as desk:
         while True:
             try:
@@ -95,8 +108,9 @@ def chat(
                 on_text=_stream_to_terminal(),
             )
             if answer.standalone and answer.standalone != question:
-                print(f"  (searched for: {answer.standalone})")
-            print_answer(answer)
+                print("  " + _WORDS["zh" if _is_chinese(question) else "en"]["searched"].format(answer.standalone))
+            print_answer(answer, said)
+            said |= set(answer.warnings)
             history.append((question, answer.answer))
 
 
@@ -111,7 +125,7 @@ def _stream_to_terminal() -> Callable[[str], None] | None:
     return show
 
 
-def print_answer(answer: Answer) -> None:
+def print_answer(answer: Answer, said: Collection[str] = ()) -> None:
     """The answer with its marks, then each citation with its place; or the abstention and what came near."""
     if answer.mode == "generative" and sys.stdout.isatty():
         print("\n")
@@ -132,7 +146,8 @@ def print_answer(answer: Answer) -> None:
         who = words["quotation"] if answer.mode == "extractive" else words["written"].format(answer.model)
         print(words["foot"].format(who, answer.confidence))
     for warning in answer.warnings:
-        warn(warning)
+        if warning not in said:
+            warn(warning)
 
 
 def _is_chinese(text: str) -> bool:

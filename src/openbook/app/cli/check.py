@@ -40,7 +40,11 @@ def check(
         if done:
             print(f"{len(problems)} problems, {len(left)} left")
         else:
-            print(f"{len(problems)} problems: `openbook check --repair` mends them" if problems else "all is well")
+            print(
+                f"{len(problems)} problems: `openbook check --repair` mends what can be mended"
+                if problems
+                else "all is well"
+            )
     if left:
         sys.exit(1)
 

@@ -43,7 +43,7 @@ def doctor(library: LibraryOption = None, as_json: JsonOption = False) -> None:
     print(
         "  ok  ocr            installed"
         if facts["ocr"]
-        else "  --  ocr            optional: pip install 'openbook[ocr]'"
+        else "  --  ocr            optional: pip install rapidocr onnxruntime"
     )
     generator = facts["generator"]
     print(

@@ -14,6 +14,7 @@ from openbook.app.cli.options import (
     JsonOption,
     LibraryOption,
     opened,
+    print_failures,
     print_json,
     shown_path,
 )
@@ -32,7 +33,11 @@ def ls(
     scope = scope_of(filter_ or (), [collection] if collection else None)
     with opened(library) as desk, desk.store.catalogue.read() as connection:
         rows = list(reads.documents(connection, scope))
-        failed = reads.failures(connection, scope)
+        failed = (
+            []
+            if filter_
+            else [row for row in reads.failures(connection, scope) if collection in (None, row.collection)]
+        )
     if as_json:
         documents = [
             row._asdict() | {"id": f"d{row.id}", "paths": list(row.paths), "receipt": json.loads(row.receipt)}
@@ -44,8 +49,7 @@ def ls(
         others = f" (+{len(row.paths) - 1})" if len(row.paths) > 1 else ""
         path = shown_path(row.paths[0]) if row.paths else "?"
         print(f"d{row.id:<6} {row.kind:9} {row.language:3} v{row.version} {path}{others}  {row.title[:60]}")
-    for one in failed:
-        print(f"x       {shown_path(one.path)}: {one.failure}")
+    print_failures([(one.path, one.failure or "") for one in failed])
     print(f"{len(rows)} documents" + (f", {len(failed)} files could not be read" if failed else ""))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +42,7 @@ EmbedderOption = Annotated[
     str | None,
     typer.Option("--embedder", metavar="DIR|URL", help='A sentence-transformers directory, an endpoint, or "none".'),
 ]
+_NAMED = 3
 
 
 def settings() -> Settings:
@@ -74,13 +75,24 @@ def print_json(value: Any) -> None:
 
 
 def warn(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)
+    is_chinese = any("\u4e00" <= character <= "\u9fff" for character in text[:12])
+    print(f"注意：{text}" if is_chinese else f"note: {text}", file=sys.stderr)
 
 
 def shown_path(path: str) -> str:
     """A path as it is shortest to read: relative to the working directory when it lies below."""
     folder = os.getcwd() + os.sep  # noqa: PTH109
     return path.removeprefix(folder)
+
+
+def print_failures(failures: Sequence[tuple[str, str]]) -> None:
+    """The files that could not be read, together by reason, each reason with its first three."""
+    groups: dict[str, list[str]] = {}
+    for path, reason in failures:
+        groups.setdefault(reason.removeprefix(f"{Path(path).name} cannot be read: "), []).append(shown_path(path))
+    for reason, paths in groups.items():
+        rest = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+        print(f"  x {', '.join(paths[:_NAMED])}{rest}: {reason}")
 
 
 @contextmanager

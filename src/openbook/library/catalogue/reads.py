@@ -43,7 +43,7 @@ def documents_by_id(connection: apsw.Connection, scope: Scope, ids: Sequence[int
 
 
 def find_document(connection: apsw.Connection, scope: Scope, name: str) -> DocumentRow:
-    """The document named by id ("d12"), by path, or by the end of exactly one path.
+    """The document named by id ("d12"), by path, by the end of exactly one path, or by the id of a record.
 
     Raises `UsageError` when there is none, or when several paths end so (it lists them).
     """
@@ -54,9 +54,10 @@ def find_document(connection: apsw.Connection, scope: Scope, name: str) -> Docum
     condition, bindings = scope.where()
     query = (
         f"SELECT {_DOCUMENT}, q.path FROM paths q JOIN documents d ON d.id = q.document_id "
-        f"WHERE (q.path = ? OR substr(q.path, -length(?)) = ?) AND {condition} ORDER BY q.path LIMIT 6"
+        "WHERE (q.path = ?1 OR substr(q.path, -length(?2)) = ?2 OR (d.suffix = '#record' AND substr(q.path, -length(?3)) = ?3)) "
+        f"AND {condition} ORDER BY q.path LIMIT 6"
     )
-    rows = list(connection.execute(query, [name, "/" + name, "/" + name, *bindings]))
+    rows = list(connection.execute(query, [name, "/" + name, "#" + name, *bindings]))
     exact = [row for row in rows if row[-1] == name]
     rows = exact or rows
     if not rows:
@@ -158,6 +159,11 @@ def phrase_chunk_ids(connection: apsw.Connection, match: str) -> NDArray[np.int6
     """Sorted ids of the chunks whose tokens match an FTS5 expression made by `lexical.query`."""
     rows = connection.execute("SELECT rowid FROM phrases WHERE phrases MATCH ?", (match,))
     return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64))
+
+
+def collections(connection: apsw.Connection) -> list[str]:
+    """Names of all collections."""
+    return [str(row[0]) for row in connection.execute("SELECT name FROM collections ORDER BY id")]
 
 
 def roots(connection: apsw.Connection) -> list[Root]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from openbook.core.errors import CorruptLibrary
 from openbook.core.progress import Progress, silent
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.generations import active_generation
@@ -114,9 +115,12 @@ def _rebuild_phrases(store: LibraryStore) -> str:
 
 def _mend_file(store: LibraryStore) -> str:
     """Rebuilds SQLite's own indexes; damaged pages of tables cannot be made good from the file itself."""
-    with store.catalogue.write() as connection:
-        connection.execute("REINDEX")
-        left = [row[0] for row in connection.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
+    try:
+        with store.catalogue.write() as connection:
+            connection.execute("REINDEX")
+            left = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
+    except CorruptLibrary as error:
+        left = [error.message]
     if not left:
         return "the database's indexes were made again; run `openbook check` once more"
     return (

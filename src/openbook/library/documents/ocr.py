@@ -13,7 +13,7 @@ from openbook.library.documents.model import Box
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-INSTALL = "install the extra: pip install 'openbook[ocr]'"
+INSTALL = "install the extra `ocr`: pip install rapidocr onnxruntime"
 SWITCH_ON = "OCR is switched off: allow it"
 MIN_PIXELS = 16
 MARGIN = 24

@@ -152,7 +152,7 @@ class _Walk:
     def _ignored(self, path: str, is_folder: bool, specs: list[tuple[str, GitIgnoreSpec]]) -> str | None:
         slash = "/" if is_folder else ""
         if self.exclude is not None and self.exclude.match_file(os.path.relpath(path, self.root) + slash):
-            return "excluded by --exclude"
+            return "excluded by --exclude, or taken out with `openbook rm` (adding it by name brings it back)"
         for folder, spec in reversed(specs):  # the nearest ignore file that has an opinion decides
             verdict = spec.check_file(path[len(folder) + 1 :] + slash).include
             if verdict is not None:

@@ -17,7 +17,7 @@ from openbook.library.ingest.pipeline import IngestSettings, Outcome, apply_plan
 from openbook.library.ingest.plan import Plan, plan_folder
 from openbook.library.ingest.records import plan_records
 from openbook.library.split.settings import SplitSettings
-from openbook.library.store import NO_EMBEDDER_NOTE, LibraryStore
+from openbook.library.store import LibraryStore, no_vectors_note
 
 DEFAULT_COLLECTION = "default"
 
@@ -143,11 +143,14 @@ def _run(
         if lease is not None and confirm(report.plans):
             settings = ingest_settings(store, generation, options, needed=any(plan.to_read for plan in report.plans))
             if generation.embedder is None:
-                report.warnings.append(NO_EMBEDDER_NOTE)
+                report.warnings.append(no_vectors_note())
             for plan in report.plans:
                 report.outcomes.append(
                     apply_plan(store.catalogue, lease, plan, settings, progress, after_commit=store.indexes.settle)
                 )
+            for plan in report.plans:
+                if not remove and not plan.skipped and not sum(plan.summary().values()):
+                    report.warnings.append(f"{plan.root.path} holds no file that can be a document")
             cut = sum(outcome.truncated_chunks for outcome in report.outcomes)
             if cut and settings.embedder is not None:
                 report.warnings.append(
@@ -223,7 +226,7 @@ def remove_documents(store: LibraryStore, names: Sequence[str]) -> list[PathRow]
                 place = str(Path(name).absolute())
                 below = [
                     row
-                    for collection in _collections(connection)
+                    for collection in reads.collections(connection)
                     for row in reads.paths_below(connection, place, collection)
                 ]
                 if not below:
@@ -239,7 +242,3 @@ def remove_documents(store: LibraryStore, names: Sequence[str]) -> list[PathRow]
             writes.drop_empty_roots(connection, [str(Path(name).absolute()) for name in names])
         store.indexes.settle()
     return removed
-
-
-def _collections(connection: Any) -> list[str]:
-    return [row[0] for row in connection.execute("SELECT name FROM collections ORDER BY id")]

@@ -211,11 +211,12 @@ def _embed(
     """
     if settings.embedder is None:
         return [None] * len(batch)
-    texts = [chunk[2] for _, result in batch for chunk in result["chunks"]]
+    texts = list(dict.fromkeys(chunk[2] for _, result in batch for chunk in result["chunks"]))
     before = settings.embedder.truncated
-    vectors = iter(settings.embedder.embed(texts, "passage") if texts else ())
+    rows = settings.embedder.embed(texts, "passage") if texts else ()
     outcome.truncated_chunks += settings.embedder.truncated - before
-    return [[pack_vector(next(vectors)) for _ in result["chunks"]] for _, result in batch]
+    packed = {text: pack_vector(row) for text, row in zip(texts, rows, strict=True)}
+    return [[packed[chunk[2]] for chunk in result["chunks"]] for _, result in batch]
 
 
 def _keep_receipt(outcome: Outcome, receipt: dict[str, Any]) -> None:
@@ -228,7 +229,7 @@ def _receipt(file: FoundFile, document_id: int, result: Plain) -> dict[str, Any]
     document = result["document"]
     return {
         "path": file.path,
-        "document_id": document_id,
+        "document_id": f"d{document_id}",
         "kind": document["kind"],
         "title": document["title"],
         "language": result["language"],

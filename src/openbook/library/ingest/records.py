@@ -33,7 +33,7 @@ def read_records(root: Root) -> Iterator[Record | Skipped]:
                 if not data.strip():
                     continue
                 record = _record(root, mtime_ns, data)
-                yield record or Skipped(path, f'line {number} is not a record with "id" and "text"')
+                yield record or Skipped(path, f'line {number} is not a record with "id" and "text"', refused=True)
     except OSError as error:
         raise UnreadableFile(
             f"{path} cannot be read: {error.strerror}", "check the path and its permissions"

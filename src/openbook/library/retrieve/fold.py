@@ -64,8 +64,12 @@ def same_text_key(chunk: ChunkRow, document: DocumentRow) -> tuple[object, ...]:
 
 
 def _adjoins(group: Sequence[ChunkRow], chunk: ChunkRow) -> bool:
-    """Whether `chunk` touches or overlaps the span of `group`, which has room."""
+    """Whether `chunk` touches or overlaps the span of `group`, which has room and stands under the same headings: a
+    passage has one heading path, and what is cited from it must stand there.
+    """
     if group[0].document_id != chunk.document_id or len(group) >= MOST_CHUNKS:
+        return False
+    if group[0].heading != chunk.heading:
         return False
     start, end = min(row.start for row in group), max(row.end for row in group)
     return start - _GAP <= chunk.end and chunk.start <= end + _GAP

@@ -25,7 +25,7 @@ from openbook.library.retrieve.fuse import DEPTH, Fused, Ids, Ranked, fuse_ranks
 from openbook.library.retrieve.hit import Hit, SearchResult
 from openbook.library.retrieve.indexes import Indexes
 from openbook.library.retrieve.weights import dense_weight
-from openbook.library.store import NO_EMBEDDER_NOTE, LibraryStore, language_note
+from openbook.library.store import LibraryStore, language_note, no_vectors_note
 
 Mode = Literal["hybrid", "dense", "bm25"]
 Fusion = Literal["z-score", "rrf"]
@@ -149,7 +149,7 @@ def _embedder_for(
     if generation.embedder_hash is None:
         if mode == "dense":
             raise UsageError("the library has no vectors", "`openbook setup embedder`, then `openbook reembed default`")
-        warnings.append(NO_EMBEDDER_NOTE)
+        warnings.append(no_vectors_note())
         return None, 0.0
     weight = dense_weight(generation.embedder_hash, store.languages(generation), language)
     if mode == "hybrid" and weight == 0:
