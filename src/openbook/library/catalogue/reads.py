@@ -47,7 +47,7 @@ def find_document(connection: apsw.Connection, scope: Scope, name: str) -> Docum
 
     Raises `UsageError` when there is none, or when several paths end so (it lists them).
     """
-    if name[:1] == "d" and name[1:].isdigit():
+    if name[:1] == "d" and name[1:].isdecimal() and name.isascii() and len(name) < 19:
         found = documents_by_id(connection, scope, [int(name[1:])])
         if found:
             return found[int(name[1:])]
@@ -175,18 +175,31 @@ def roots(connection: apsw.Connection) -> list[Root]:
 
 _PATH = (
     "SELECT p.path, c.name, p.root_id, p.document_id, p.size_bytes, p.mtime_ns, p.failure, d.sha256, d.suffix "
-    "FROM paths p JOIN collections c ON c.id = p.collection_id LEFT JOIN documents d ON d.id = p.document_id "
+    "FROM paths p JOIN collections c ON c.id = p.collection_id JOIN roots r ON r.id = p.root_id "
+    "LEFT JOIN documents d ON d.id = p.document_id "
 )
 
 
 def paths_below(connection: apsw.Connection, place: str, collection: str) -> list[PathRow]:
-    """The known paths at `place`, below it as a folder, or in it as a file of records ("FILE#ID"), by path."""
+    """The known paths of files at `place` or below it as a folder, by path; records are not files."""
     rows = connection.execute(
-        _PATH + "WHERE c.name = ?1 AND (p.path = ?2 OR (p.path > ?2 || '/' AND p.path < ?2 || '0') "
-        "OR (p.path > ?2 || '#' AND p.path < ?2 || '$')) ORDER BY p.path",
+        _PATH + "WHERE c.name = ?1 AND (p.path = ?2 OR (p.path > ?2 || '/' AND p.path < ?2 || '0')) "
+        "AND r.kind != 'records' ORDER BY p.path",
         (collection, place),
     )
     return [PathRow(*row) for row in rows]
+
+
+def records_of(connection: apsw.Connection, file: str, collection: str) -> list[PathRow]:
+    """The known records ("FILE#ID") of a file of records, by path."""
+    rows = connection.execute(
+        _PATH + "WHERE c.name = ? AND r.kind = 'records' AND r.path = ? ORDER BY p.path", (collection, file)
+    )
+    return [PathRow(*row) for row in rows]
+
+
+def root_path(connection: apsw.Connection, root_id: int) -> str:
+    return str(connection.execute("SELECT path FROM roots WHERE id = ?", (root_id,)).get)
 
 
 def path_row(connection: apsw.Connection, path: str, collection: str) -> PathRow | None:

@@ -156,15 +156,6 @@ def exclude_from_root(connection: apsw.Connection, root_id: int, path: str) -> N
         connection.execute("UPDATE roots SET exclude = ? WHERE id = ?", (json.dumps(sorted(set(patterns))), root_id))
 
 
-def include_in_root(connection: apsw.Connection, root_id: int, path: str) -> None:
-    """Takes back `exclude_from_root` for a path that is added by its name."""
-    row = connection.execute("SELECT path, exclude FROM roots WHERE id = ?", (root_id,)).fetchone()
-    if row is not None:
-        pattern = exact_pattern(path.removeprefix(str(row[0])))
-        patterns = [one for one in json.loads(str(row[1])) if one != pattern]
-        connection.execute("UPDATE roots SET exclude = ? WHERE id = ?", (json.dumps(patterns), root_id))
-
-
 def exact_pattern(relative: str) -> str:
     """The .gitignore pattern of exactly one path below the root ("/a/b [1].md")."""
     escaped = "".join("\\" + character if character in "\\*?[]!# " else character for character in relative)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -9,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from openbook.core.errors import UsageError
 from openbook.core.progress import Progress, silent
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.rows import Generation, PathRow, Root
-from openbook.library.ingest.pipeline import IngestSettings, Outcome, apply_plan
+from openbook.library.catalogue.scope import OWNER
+from openbook.library.ingest.pipeline import IngestSettings, Outcome, apply_plan, remove_gone
 from openbook.library.ingest.plan import Plan, plan_folder
 from openbook.library.ingest.records import plan_records
 from openbook.library.split.settings import SplitSettings
@@ -102,7 +106,8 @@ def add_paths(
 
     def targets() -> Iterator[tuple[Root, Path]]:
         for path in paths:
-            yield _root_for(store, path.absolute(), options), path.absolute()
+            place = Path(os.path.normpath(path.absolute()))
+            yield _root_for(store, place, options), place
 
     return _run(store, targets, options, progress, remove=False)
 
@@ -134,9 +139,9 @@ def _run(
 ) -> AddReport:
     began = time.perf_counter()
     report = AddReport(dry_run=options.dry_run)
-    generation = store.generation()
     with ExitStack() as stack:
         lease = None if options.dry_run else stack.enter_context(store.catalogue.ingest_lease())
+        generation = store.generation()
         for root, place in targets():
             progress("looking", len(report.plans), None, str(place))
             report.plans.append(_plan(store, root, place, options, remove=remove))
@@ -149,6 +154,7 @@ def _run(
                     apply_plan(store.catalogue, lease, plan, settings, progress, after_commit=store.indexes.settle)
                 )
             for plan in report.plans:
+                remove_gone(store.catalogue, plan)
                 if not remove and not plan.skipped and not sum(plan.summary().values()):
                     report.warnings.append(f"{plan.root.path} holds no file that can be a document")
             cut = sum(outcome.truncated_chunks for outcome in report.outcomes)
@@ -178,25 +184,22 @@ def _plan(store: LibraryStore, root: Root, place: Path, options: AddOptions, *, 
 
 
 def _root_for(store: LibraryStore, path: Path, options: AddOptions) -> Root:
-    """The known root that is `path` or holds it, else a new one (which a dry run does not keep)."""
+    """The root that `path` is, or the folder that has found files there; else a new one (which a dry run does not
+    keep), so that what is added by its name stays, whatever an outer folder leaves out.
+    """
     with store.catalogue.read() as connection:
         known = [root for root in reads.roots(connection) if root.collection == options.collection]
+        found_by = {row.root_id for row in reads.paths_below(connection, str(path), options.collection)}
     if not options.records and not options.exclude:
         for root in known:
-            if root.kind == "folder" and path.is_relative_to(root.path):
-                return root if options.dry_run else _with_included(store, root, str(path))
+            if root.kind == "folder" and path.is_relative_to(root.path) and root.id in found_by:
+                return root
     kind = "records" if options.records else "folder" if path.is_dir() else "file"
     if options.dry_run:
         return Root(0, str(path), options.collection, kind, options.exclude)
     with store.catalogue.write() as connection:
         root_id = writes.put_root(connection, str(path), options.collection, kind, options.exclude)
     return Root(root_id, str(path), options.collection, kind, options.exclude)
-
-
-def _with_included(store: LibraryStore, root: Root, path: str) -> Root:
-    with store.catalogue.write() as connection:
-        writes.include_in_root(connection, root.id, path)
-        return next(one for one in reads.roots(connection) if one.id == root.id)
 
 
 def ingest_settings(
@@ -217,22 +220,11 @@ def ingest_settings(
 
 def remove_documents(store: LibraryStore, names: Sequence[str]) -> list[PathRow]:
     """Takes documents out of the library, by id or path; a name that is a folder takes all below it. Files stay."""
-    from openbook.library.catalogue.scope import OWNER
-
     with store.catalogue.ingest_lease():
         removed: list[PathRow] = []
         for name in names:
             with store.catalogue.read() as connection:
-                place = str(Path(name).absolute())
-                below = [
-                    row
-                    for collection in reads.collections(connection)
-                    for row in reads.paths_below(connection, place, collection)
-                ]
-                if not below:
-                    document = reads.find_document(connection, OWNER, name)
-                    rows = (reads.path_row(connection, path, document.collection) for path in document.paths)
-                    below = [row for row in rows if row is not None]
+                below = _named(connection, name)
             for row in below:
                 with store.catalogue.write() as connection:
                     writes.remove_path(connection, row.path, row.collection)
@@ -242,3 +234,16 @@ def remove_documents(store: LibraryStore, names: Sequence[str]) -> list[PathRow]
             writes.drop_empty_roots(connection, [str(Path(name).absolute()) for name in names])
         store.indexes.settle()
     return removed
+
+
+def _named(connection: apsw.Connection, name: str) -> list[PathRow]:
+    """What a name stands for: a folder, file or file of records in every collection, else one document."""
+    place = os.path.normpath(Path(name).absolute())
+    found: list[PathRow] = []
+    for collection in reads.collections(connection):
+        found += reads.paths_below(connection, place, collection) or reads.records_of(connection, place, collection)
+    if found:
+        return found
+    document = reads.find_document(connection, OWNER, name)
+    rows = (reads.path_row(connection, path, document.collection) for path in document.paths)
+    return [row for row in rows if row is not None]

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from openbook.core.errors import ModelUnavailable
@@ -16,7 +17,7 @@ from openbook.core.messages import Embedder, Scorer
 from openbook.core.progress import Progress
 from openbook.core.sandbox import WorkerFailure, WorkerPool
 from openbook.core.threads import available_cpus
-from openbook.library.catalogue import writes
+from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.catalogue.lease import IngestLease
 from openbook.library.catalogue.packing import pack_vector
@@ -70,7 +71,7 @@ def apply_plan(
     progress: Progress,
     after_commit: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Moves, copies and removals first, then every file to read; each in a transaction of its own.
+    """Moves and copies first, then every file to read; each in a transaction of its own. `remove_gone` comes last.
 
     `after_commit` is called after each batch of commits (the derived indexes are brought up to date there).
     """
@@ -94,20 +95,27 @@ def apply_plan(
 
 
 def _apply_path_changes(catalogue: Catalogue, plan: Plan) -> None:
+    """Moves and copies lead new paths to a document that holds these very bytes now; where none does any more, because
+    another root's plan has changed it meanwhile, the file is read like a new one.
+    """
+    for file in [*(file for _, file in plan.moved), *(file for _, file in plan.copied)]:
+        with catalogue.write() as connection:
+            same = reads.document_with_content(connection, file.collection, file.sha256, file.suffix)
+            if same is not None:
+                writes.attach_path(connection, file, same[0])
+        if same is None:
+            plan.added.append(file)
     for old, file in plan.moved:
         with catalogue.write() as connection:
-            same = connection.execute(
-                "SELECT document_id FROM paths p JOIN collections c ON c.id = p.collection_id WHERE path = ? AND name = ?",
-                (old, file.collection),
-            ).get
-            writes.attach_path(connection, file, same)
-            writes.remove_path(connection, old, file.collection)
-    for document_id, file in plan.copied:
-        with catalogue.write() as connection:
-            writes.attach_path(connection, file, document_id)
+            if not Path(old).exists():
+                writes.remove_path(connection, old, file.collection)
     for file in plan.touched:
         with catalogue.write() as connection:
             writes.touch_path(connection, file)
+
+
+def remove_gone(catalogue: Catalogue, plan: Plan) -> None:
+    """Forgets the paths that are gone; after every root's new paths are in place, so that what moved is not lost."""
     for row in plan.removed:
         with catalogue.write() as connection:
             writes.remove_path(connection, row.path, row.collection)

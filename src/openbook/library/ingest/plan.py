@@ -51,7 +51,7 @@ def plan_folder(
     missing, unreadable or empty: a share that is not mounted looks like that. `reread` reads every file again.
     """
     plan = Plan(root)
-    known = known_paths(connection, str(place), root.collection)
+    known = {row.path: row for row in reads.paths_below(connection, str(place), root.collection)}
     seen: set[str] = set()
     fresh: list[FoundFile] = []
     for found in _files(root, place, max_file_bytes):
@@ -76,24 +76,28 @@ def plan_folder(
             plan.changed.append(file)
         else:
             fresh.append(file)
-    gone = {path: row for path, row in known.items() if path not in seen}
+    # What another root has found is that root's to remove: a file of records, or a path that was added by its name.
+    gone = {path: row for path, row in known.items() if path not in seen and row.root_id == root.id}
     _place_fresh(connection, plan, fresh, gone, reread)
     _remove_gone(plan, place, gone, remove, saw_any=bool(seen))
     return plan
 
 
-def known_paths(connection: apsw.Connection, place: str, collection: str) -> dict[str, PathRow]:
-    """What the library knows at `place` or below it, by path."""
-    return {row.path: row for row in reads.paths_below(connection, place, collection)}
-
-
 def _files(root: Root, place: Path, max_file_bytes: int) -> Iterator[Found | Skipped]:
-    if place.exists():
-        yield from walk([place], exclude=root.exclude, max_file_bytes=max_file_bytes)
+    if not place.exists():
+        return
+    for found in walk([place], exclude=root.exclude, max_file_bytes=max_file_bytes):
+        try:
+            str(found.path).encode("utf-8")
+        except UnicodeEncodeError:
+            printable = Path(str(found.path).encode("utf-8", "backslashreplace").decode())
+            yield Skipped(printable, "its name is not UTF-8: rename it", refused=True)
+            continue
+        yield found
 
 
 def _is_unchanged(row: PathRow, size: int, mtime_ns: int) -> bool:
-    return row.failure is None and row.size_bytes == size and row.mtime_ns == mtime_ns
+    return row.document_id is not None and row.failure is None and row.size_bytes == size and row.mtime_ns == mtime_ns
 
 
 def _place_fresh(
@@ -107,7 +111,7 @@ def _place_fresh(
             continue
         document_id, paths = same
         source = next((path for path in paths if path in gone or not Path(path).exists()), None)
-        if source is None:
+        if source is None or source in {old for old, _ in plan.moved}:
             plan.copied.append((document_id, file))
         else:
             plan.moved.append((source, file))
@@ -117,7 +121,7 @@ def _place_fresh(
 def _remove_gone(plan: Plan, place: Path, gone: dict[str, PathRow], remove: bool, *, saw_any: bool) -> None:
     if not gone or not remove:
         return
-    if not place.exists():
+    if not place.exists() and not (plan.root.kind == "file" and place.parent.is_dir() and any(place.parent.iterdir())):
         plan.kept = f"{place} is missing: nothing below it is removed"
     elif place.is_dir() and not saw_any:
         plan.kept = f"{place} is empty or cannot be read: nothing below it is removed"

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import apsw
 
 from openbook.core.errors import UnreadableFile
+from openbook.library.catalogue import reads
 from openbook.library.catalogue.rows import FoundFile, Root
 from openbook.library.documents.walk import Skipped
-from openbook.library.ingest.plan import Plan, known_paths
+from openbook.library.ingest.plan import Plan
 
 SUFFIX = "#record"
 
@@ -44,12 +45,12 @@ def _record(root: Root, mtime_ns: int, data: bytes) -> Record | None:
     try:
         line = data.decode("utf-8").lstrip("\ufeff").strip()
         row = json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (ValueError, RecursionError):
         return None
     if not isinstance(row, dict) or "id" not in row or not isinstance(row.get("text"), str):
         return None
     sha256 = hashlib.sha256(line.encode("utf-8")).hexdigest()
-    path = f"{root.path}#{row['id']}"
+    path = f"{root.path}#{row['id']}".encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
     return Record(FoundFile(path, root.id, root.collection, sha256, SUFFIX, len(data), mtime_ns), line)
 
 
@@ -59,7 +60,7 @@ def plan_records(connection: apsw.Connection, root: Root, *, remove: bool) -> Pl
     if not Path(root.path).exists():
         plan.kept = f"{root.path} is missing: none of its records is removed"
         return plan
-    known = known_paths(connection, root.path, root.collection)
+    known = {row.path: row for row in reads.records_of(connection, root.path, root.collection)}
     seen: set[str] = set()
     for record in read_records(root):
         if isinstance(record, Skipped):
@@ -72,7 +73,10 @@ def plan_records(connection: apsw.Connection, root: Root, *, remove: bool) -> Pl
             continue
         seen.add(file.path)
         if row is not None and row.sha256 == file.sha256 and row.failure is None:
-            plan.unchanged += 1
+            if row.mtime_ns == file.mtime_ns:
+                plan.unchanged += 1
+            else:
+                plan.touched.append(file)
         else:
             (plan.changed if row is not None and row.document_id is not None else plan.added).append(file)
     if remove:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +116,18 @@ def paragraph_blocks(text: str) -> tuple[Block, ...]:
 
 
 def without_surrogates(document: Document) -> Document:
-    """The document with lone surrogates, which no encoding can store, replaced one for one by U+FFFD."""
-    if document.text.isascii() or not any("\ud800" <= character <= "\udfff" for character in document.text):
-        return document
-    text = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in document.text)
-    return Document(**{**document.__dict__, "text": text})
+    """The document with lone surrogates, which no encoding can store, and NUL, at which SQLite ends a text, replaced one
+    for one by U+FFFD.
+    """
+    metadata = {_storable(key): _storable(value) for key, value in document.metadata.items()}
+    return replace(document, text=_storable(document.text), title=_storable(document.title), metadata=metadata)
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _storable(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def counter_of(tokenizer: str | None) -> TokenCounter:

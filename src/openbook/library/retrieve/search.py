@@ -278,7 +278,7 @@ def is_stale(connection: apsw.Connection, path: str, document: DocumentRow) -> b
     if known is None or known.failure is not None:
         return True
     try:
-        status = Path(path.partition("#")[0] if document.suffix == "#record" else path).stat()
+        status = Path(reads.root_path(connection, known.root_id) if document.suffix == "#record" else path).stat()
     except OSError:
         return True
     if document.suffix == "#record":
