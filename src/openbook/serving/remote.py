@@ -6,7 +6,6 @@ errors that name the cure. The key comes from OPENBOOK_API_KEY, else OPENAI_API_
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from openbook.core.errors import ModelUnavailable
+from openbook.core.keys import api_key, without_key
 from openbook.core.messages import ChatRequest, Completion, ModelLimits
 from openbook.serving.endpoint import Endpoint
 from openbook.serving.wire import Listing, StreamReader, completion_from, parse_json, parse_listing, request_body
@@ -181,7 +181,7 @@ class RemoteChatModel:
         said = self._hidden(self._body(response, deadline).decode("utf-8", "replace"))[:300].strip()
         problem = f"answered {response.status_code}" + (f": {said}" if said else "")
         if response.is_redirect:
-            target = response.headers.get("location", "another address")
+            target = self._hidden(response.headers.get("location", "another address"))
             raise self.endpoint.error(
                 f"redirects to {target}", "redirects are not followed: name that URL, if you trust it"
             )
@@ -256,8 +256,7 @@ class RemoteChatModel:
 
     def _hidden(self, text: str) -> str:
         """`text` without the key, which some servers repeat in their errors."""
-        key = _key()
-        return text.replace(key, "[key]") if key else text
+        return without_key(text)
 
     def _timeout(self, most_s: float) -> httpx.Timeout:
         """For each read; `_check` sees to the whole."""
@@ -270,13 +269,9 @@ class RemoteChatModel:
 
         with self._lock:
             if self._client is None:
-                headers = {"Authorization": f"Bearer {key}"} if (key := _key()) else {}
+                headers = {"Authorization": f"Bearer {key}"} if (key := api_key()) else {}
                 limits = httpx.Limits(max_connections=self._connections)
                 # A proxy of the environment is for other hosts than this machine.
                 proxied = not self.endpoint.is_loopback
                 self._client = httpx.Client(headers=headers, limits=limits, trust_env=proxied)
             return self._client
-
-
-def _key() -> str | None:
-    return os.environ.get("OPENBOOK_API_KEY") or os.environ.get("OPENAI_API_KEY") or None

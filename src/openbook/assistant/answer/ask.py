@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from openbook.assistant.answer.answer import Answer, Sentence
 from openbook.assistant.answer.confidence import probability, threshold
@@ -29,6 +30,11 @@ _NAMES = {"zh": "Chinese", "en": "English", "ja": "Japanese", "ko": "Korean", "d
 _NAMES_ZH = {"zh": "中文", "en": "英文", "ja": "日文", "ko": "韩文", "de": "德文", "fr": "法文"}
 
 
+@runtime_checkable
+class Closeable(Protocol):
+    def close(self) -> None: ...
+
+
 def ask(
     store: LibraryStore,
     question: str,
@@ -52,20 +58,26 @@ def ask(
     watch = Stopwatch()
     with watch.stage("rewrite"):
         standalone = _standalone(question, history)
-    with watch.stage("search"):
-        result = search(store, standalone, _HITS, scope=scope)
-    with watch.stage("weigh"):
-        evidence = gather(store, standalone, result)
-        confidence = probability(evidence)
-    warnings = list(result.warnings)
-    foreign = _foreign(store, result)
-    if foreign:
-        warnings.append(foreign)
-    if foreign or not evidence.units:
-        return _abstained(question, standalone, 0.0, result, watch, warnings)
-    if confidence < threshold(evidence.fit, max_wrong):
-        return _abstained(question, standalone, confidence, result, watch, warnings)
-    if model is not None:
+    with _opened(model) as chat:
+        with store.catalogue.read():  # one state of the library for searching, weighing and quoting
+            with watch.stage("search"):
+                result = search(store, standalone, _HITS, scope=scope)
+            with watch.stage("weigh"):
+                evidence = gather(store, standalone, result)
+                confidence = probability(evidence)
+            warnings = list(result.warnings)
+            foreign = _foreign(store, result)
+            if foreign:
+                warnings.append(foreign)
+            if foreign or not evidence.units:
+                return _abstained(question, standalone, 0.0, result, watch, warnings)
+            if confidence < threshold(evidence.fit, max_wrong):
+                return _abstained(question, standalone, confidence, result, watch, warnings)
+            if chat is None:
+                with watch.stage("quote"):
+                    found = quote(store, evidence, sentences=sentences)
+                assert found is not None, "there are units"
+                return _quoted(question, standalone, found, confidence, result, watch, warnings)
         from openbook.assistant.answer.generate import generate_answer
 
         return generate_answer(
@@ -73,16 +85,28 @@ def ask(
             question,
             standalone,
             result,
-            model,
+            chat,
             confidence=confidence,
             watch=watch,
             warnings=warnings,
             on_text=on_text,
         )
-    with watch.stage("quote"):
-        found = quote(store, evidence, sentences=sentences)
-    assert found is not None, "there are units"
-    return _quoted(question, standalone, found, confidence, result, watch, warnings)
+
+
+@contextmanager
+def _opened(model: str | ChatModel | None) -> Iterator[ChatModel | None]:
+    """The model, opened by name before anything else, so that a wrong name is said at once; closed at the end."""
+    if not isinstance(model, str):
+        yield model
+        return
+    from openbook.serving.models import open_chat_model
+
+    chat = open_chat_model(model)
+    try:
+        yield chat
+    finally:
+        if isinstance(chat, Closeable):
+            chat.close()
 
 
 def _standalone(question: str, history: Sequence[tuple[str, str]]) -> str:

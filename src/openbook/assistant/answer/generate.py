@@ -28,6 +28,9 @@ from openbook.serving.models import open_chat_model
 from openbook.serving.remote import RemoteChatModel
 
 NEAREST = 3
+MOST_CHARACTERS = 20_000
+_LONGEST_RUN = 24
+_LONG_RUN = re.compile(r"[^\S\n]{25,}|[\d.,\-\[\]]{25,}")
 _THOUGHT = re.compile(r"^\s*<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
 
 
@@ -101,12 +104,20 @@ def _passages(store: LibraryStore, hits: Sequence[Hit]) -> list[Passage]:
 def _written(chat: ChatModel, request: ChatRequest, on_text: Callable[[str], None] | None) -> _Written:
     """The answer without what a reasoning model thought before it."""
     completion = chat.complete(request) if on_text is None else _streamed(chat, request, on_text)
-    text = _THOUGHT.sub("", completion.text).strip()
-    is_cut = completion.finish_reason == "length"
+    text = bounded(_THOUGHT.sub("", completion.text).strip())
+    is_cut = completion.finish_reason == "length" or len(completion.text) > MOST_CHARACTERS
     if not text:
         cause = "was cut off before it began" if is_cut else "is empty"
         raise ModelUnavailable(f"the answer of {chat.name} {cause}", "ask again, or take another model")
     return _Written(text, is_cut)
+
+
+def bounded(text: str) -> str:
+    """At most `MOST_CHARACTERS`, without lone surrogates, and with long runs of blanks or digits shortened: no answer is
+    worth minutes of checking, whoever wrote it.
+    """
+    text = text[:MOST_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    return _LONG_RUN.sub(lambda run: run[0][:_LONGEST_RUN], text)
 
 
 def _streamed(chat: ChatModel, request: ChatRequest, on_text: Callable[[str], None]) -> Completion:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.core.keys import api_key, without_key
 from openbook.core.messages import TextKind, TokenCounter
 from openbook.library.embed.pooling import normalized
 from openbook.lm.tokenizers.approximate import ApproximateTokens
@@ -166,13 +166,13 @@ class RemoteEmbedder:
 
         with self._lock:
             if self._client is None:
-                key = os.environ.get("OPENBOOK_API_KEY") or os.environ.get("OPENAI_API_KEY")
+                key = api_key()
                 headers = {"Authorization": f"Bearer {key}"} if key else {}
                 self._client = httpx.Client(headers=headers, timeout=_TIMEOUT_S)
             return self._client
 
     def _error(self, problem: str, remedy: str) -> ModelUnavailable:
-        return ModelUnavailable(f"the embedder at {self.description.url} {problem}", remedy)
+        return ModelUnavailable(without_key(f"the embedder at {self.description.url} {problem}"), remedy)
 
 
 def _remedy(status: int) -> str:
