@@ -54,8 +54,8 @@ class Library:
         set_thread_environment()
         directory = library_path(path)
         given = None if isinstance(embedder, str) else embedder
-        if create and not (directory / "library.sqlite3").exists():
-            LibraryStore.create(directory, split or SplitSettings(), embedder).close()
+        if create and not LibraryStore.is_ready(directory):
+            LibraryStore.create(directory, split or SplitSettings(), embedder, exist_ok=True).close()
         return cls(LibraryStore(directory, precision=precision, embedder=given, reranker=reranker))
 
     def add(

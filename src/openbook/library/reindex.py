@@ -26,7 +26,7 @@ from openbook.library.lexical.counts import count_terms
 from openbook.library.lexical.tokenize import TOKENIZER_VERSION, sequence
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.split import split
-from openbook.library.store import LibraryStore, embedder_named
+from openbook.library.store import LibraryStore, dimension_of, embedder_named
 
 
 class Prepared(NamedTuple):
@@ -43,6 +43,7 @@ def reembed(
     An interrupted call is resumed by the same call; another call drops what it had made.
     """
     name, description = embedder_named(embedder)
+    dimension = (description.dimension or dimension_of(name)) if description else None
     with store.catalogue.ingest_lease() as lease:
         with store.catalogue.write() as connection:
             active = active_generation(connection)
@@ -62,7 +63,7 @@ def reembed(
                     splitter=splitter,
                     embedder=name,
                     embedder_hash=description.hash if description else None,
-                    dimension=description.dimension if description else None,
+                    dimension=dimension,
                     tokenizer_version=TOKENIZER_VERSION,
                 )
                 building = building_generation(connection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from openbook.core.errors import IncompatibleEmbedder, ModelUnavailable, UsageError
 from openbook.core.messages import Embedder, Reranker
 from openbook.library.catalogue.catalogue import Catalogue
+from openbook.library.catalogue.connection import CATALOGUE
 from openbook.library.catalogue.generations import active_generation, create_generation
 from openbook.library.catalogue.rows import Generation
 from openbook.library.embed.describe import LocalEmbedderDescription
@@ -75,43 +75,60 @@ class LibraryStore:
 
     @classmethod
     def create(
-        cls, directory: Path, split: SplitSettings, embedder: str | Embedder | None = None, *, precision: str = "auto"
+        cls,
+        directory: Path,
+        split: SplitSettings,
+        embedder: str | Embedder | None = None,
+        *,
+        precision: str = "auto",
+        exist_ok: bool = False,
     ) -> LibraryStore:
         """A new, empty library. `embedder`: a directory or URL, "none", None for the default one where installed, or an
         object, which must then be given at every opening.
 
-        Raises `UsageError` when `directory` holds a library or other files.
+        Raises `UsageError` when `directory` holds other files, or a library unless `exist_ok`, which opens that.
         """
-        if directory.exists() and any(directory.iterdir()):
+        known = (directory / CATALOGUE).exists()
+        if directory.exists() and any(directory.iterdir()) and not (exist_ok and known):
             raise UsageError(f"{directory} is not empty", "name a new directory, or use the library that is there")
         given = None if isinstance(embedder, str) or embedder is None else embedder
-        name, described = (
-            embedder_named(embedder) if isinstance(embedder, str) or embedder is None else (embedder.name, None)
-        )
+        name, described = (embedder.name, None) if given is not None else embedder_named(embedder)  # type: ignore
         description = given or described
         if split.splitter == "semantic" and description is None:
             raise UsageError(
                 "the semantic splitter needs an embedder", "`openbook setup embedder`, or another --splitter"
             )
-        existed = directory.exists()
+        dimension = (description.dimension or dimension_of(name)) if description else None
+        catalogue = Catalogue(directory, create=True)
         try:
-            catalogue = Catalogue(directory, create=True)
             with catalogue.write() as connection:
-                create_generation(
-                    connection,
-                    "active",
-                    splitter=split.model_dump_json(),
-                    embedder=name,
-                    embedder_hash=description.hash if description else None,
-                    dimension=description.dimension if description else None,
-                    tokenizer_version=TOKENIZER_VERSION,
-                )
+                # Another process may have made it meanwhile: then this one only opens it.
+                if connection.execute("SELECT 1 FROM generations WHERE state = 'active'").get is None:
+                    create_generation(
+                        connection,
+                        "active",
+                        splitter=split.model_dump_json(),
+                        embedder=name,
+                        embedder_hash=description.hash if description else None,
+                        dimension=dimension,
+                        tokenizer_version=TOKENIZER_VERSION,
+                    )
+        finally:
             catalogue.close()
-        except BaseException:
-            if not existed:
-                shutil.rmtree(directory, ignore_errors=True)
-            raise
         return cls(directory, precision=precision, embedder=given)
+
+    @staticmethod
+    def is_ready(directory: Path) -> bool:
+        """Whether a whole library is there; False also for one whose making was cut off."""
+        if not (directory / CATALOGUE).is_file():
+            return False
+        catalogue = Catalogue(directory)
+        try:
+            with catalogue.read() as connection:
+                tables = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'generations'").get
+                return bool(tables and connection.execute("SELECT 1 FROM generations WHERE state = 'active'").get)
+        finally:
+            catalogue.close()
 
     @cached_property
     def scopes(self) -> ScopeCache:
@@ -198,3 +215,12 @@ def embedder_named(name: str | None) -> tuple[str | None, EmbedderDescription | 
         return (DEFAULT_EMBEDDER, description) if description else (None, None)
     described = describe_embedder(name)
     return (name if is_url(name) else str(Path(name).expanduser().absolute())), described
+
+
+def dimension_of(name: str | None) -> int | None:
+    """What an endpoint's vectors measure, found out by asking it once; None for no embedder."""
+    if name is None or not is_url(name):
+        return None
+    found = open_embedder(name)
+    assert found is not None, "a URL names an embedder"
+    return int(found.embed(["dimension"], "passage").shape[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,16 @@ _COUNT_STATE = (
 )
 
 
+class _Reader:
+    """A thread's connection, which is closed when the thread has ended."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 class Catalogue:
     """The catalogue in `directory`. `read()` and `write()` give a connection inside a transaction.
 
@@ -30,7 +41,7 @@ class Catalogue:
         self._local = threading.local()
         self._write_lock = threading.RLock()
         self._writer: apsw.Connection | None = None
-        self._readers: list[apsw.Connection] = []
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         if create:
             self._connect_writer()
         elif not self.path.is_file():
@@ -39,13 +50,12 @@ class Catalogue:
     @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
         """One state of the library, whatever is committed meanwhile."""
-        connection = getattr(self._local, "reader", None)
-        if connection is None:
-            connection = open_reader(self.directory)
-            self._local.reader = connection
-            self._readers.append(connection)
-        with reading(connection, self.path):
-            yield connection
+        reader = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = _Reader(open_reader(self.directory))
+            self._readers.add(reader)
+        with reading(reader.connection, self.path):
+            yield reader.connection
 
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
@@ -67,9 +77,11 @@ class Catalogue:
             lease.release()
 
     def close(self) -> None:
-        for connection in [*self._readers, *([self._writer] if self._writer else [])]:
-            connection.close()
-        self._readers, self._writer = [], None
+        for reader in list(self._readers):
+            reader.connection.close()
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
         self._local = threading.local()
 
     def _connect_writer(self) -> apsw.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,11 +60,23 @@ def open_writer(directory: Path) -> apsw.Connection:
     with translated(path):
         connection = apsw.Connection(str(path))
         _configure(connection)
-        connection.pragma("journal_mode", "wal")
+        _set_wal(connection)
         connection.pragma("synchronous", "normal")
         connection.set_wal_hook(_checkpoint)
         prepare_schema(connection)
         return connection
+
+
+def _set_wal(connection: apsw.Connection) -> None:
+    """The switch to WAL does not wait for others as other statements do."""
+    for attempt in range(100):
+        try:
+            connection.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            if attempt == 99:
+                raise
+            time.sleep(0.05)
 
 
 def _configure(connection: apsw.Connection) -> None:

@@ -74,7 +74,7 @@ class DerivedIndexes:
             generation = active_generation(connection)
             chunk_id, deletion_seq = _watermarks(connection)
             meta = self._meta(generation)
-            if meta is None:
+            if meta is None or int(meta["base_chunk_id"]) > chunk_id or int(meta["base_deletion_seq"]) > deletion_seq:
                 above = MOST_IN_MEMORY if at_end else chunk_id
                 base = 0
             else:
@@ -131,7 +131,11 @@ class DerivedIndexes:
         is held in memory.
         """
         try:
-            return self._open_files(generation)
+            indexes = self._open_files(generation)
+            chunk_id, deletion_seq = _watermarks(connection)
+            if indexes.chunk_id > chunk_id or indexes.deletion_seq > deletion_seq:
+                raise CorruptLibrary("the derived files are newer than the catalogue", "they are made again")
+            return indexes
         except (FileNotFoundError, CorruptLibrary):
             if _chunk_count(connection, generation.id) > MOST_IN_MEMORY or self._directory.exists():
                 with suppress(OpenbookError):
@@ -225,5 +229,14 @@ def _damage_of(path: Path, kind: str, connection: apsw.Connection, generation: G
     except CorruptLibrary as error:
         return [error.message]
     damaged = [f"section {name} does not have its checksum" for name in file.damaged_sections()]
-    del connection, generation
+    owner = file.meta["owner"]
+    rows = connection.execute(
+        "SELECT id FROM chunks WHERE generation_id = ? AND id <= ? ORDER BY id", (generation.id, owner["base_chunk_id"])
+    )
+    there = {row[0] for row in rows}
+    query = "SELECT chunk_id FROM deletions WHERE seq > ? AND generation_id = ?"
+    gone = {row[0] for row in connection.execute(query, (owner["base_deletion_seq"], generation.id))}
+    held = set(file.arrays["ids"].tolist())
+    if held - gone != there:
+        damaged.append(f"holds {len(held - gone - there)} chunks too many and lacks {len(there - held)}")
     return damaged
