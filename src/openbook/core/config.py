@@ -136,7 +136,10 @@ def _from_environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in os.environ.items():
         if name.startswith(prefix) and name.removeprefix(prefix) not in NOT_SETTINGS:
-            found[name.removeprefix(prefix).lower().replace("__", ".")] = yaml.safe_load(value)
+            try:
+                found[name.removeprefix(prefix).lower().replace("__", ".")] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                raise UsageError(f"the value of {name} is not YAML", "quote it") from None
     if os.environ.get("OPENBOOK_LIBRARY"):
         found["library"] = os.environ["OPENBOOK_LIBRARY"]
     return found
@@ -147,8 +150,10 @@ def _read_file(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not YAML: {error}", "mend it, or remove it") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "check its permissions, or remove it") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -13,6 +13,7 @@ from typing import Any
 
 import apsw
 import numpy as np
+from safetensors import SafetensorError
 
 from openbook.core.errors import UsageError
 from openbook.core.paths import replacing
@@ -26,7 +27,7 @@ from openbook.library.lexical.counts import count_terms
 from openbook.library.lexical.tokenize import TOKENIZER_VERSION, sequence
 from openbook.library.split.chunk import Chunk
 from openbook.library.split.settings import SplitSettings
-from openbook.library.store import LibraryStore
+from openbook.library.store import DEFAULT_EMBEDDER, LibraryStore
 
 FORMAT = 1
 
@@ -124,12 +125,24 @@ def _chunks(connection: apsw.Connection, generation_id: int) -> Iterator[tuple[d
 def import_library(store_directory: Path, directory: Path, progress: Progress = silent) -> int:
     """Makes a new library in `store_directory` from exported files; returns the number of documents.
 
-    Vectors are taken over when the embedder that made them is the one found here; otherwise the library is made
-    without, and `openbook reembed` adds them.
+    Vectors are taken over when the default embedder made them; otherwise the library is made without, and `openbook
+    reembed` adds them: a name in somebody's files is not followed. Raises `UsageError` before anything is made when
+    the files are not whole. Paths that could not be read and grants are not exported.
     """
-    about = _read_about(directory)
-    vectors = _read_vectors(directory, about)
-    split = SplitSettings.model_validate(about["splitter"])
+    try:
+        about = _read_about(directory)
+        # The name of an embedder in somebody's files is not followed: a URL would be sent every question.
+        is_default = about["embedder"] == DEFAULT_EMBEDDER
+        if not is_default:
+            about |= {"embedder": None, "embedder_hash": None, "dimension": None}
+        vectors = _read_vectors(directory, about)
+        chunks = _chunks_by_document(directory, vectors)
+        documents = _documents(directory, about, chunks)
+        split = SplitSettings.model_validate(about["splitter"])
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError, SafetensorError) as error:
+        raise UsageError(
+            f"{directory} is no whole export ({type(error).__name__}: {error})", "export the library again"
+        ) from None
     store = LibraryStore.create(store_directory, split, about["embedder"] or "none")
     try:
         generation = store.generation()
@@ -138,17 +151,17 @@ def import_library(store_directory: Path, directory: Path, progress: Progress = 
                 f"{directory} was embedded with {about['embedder']}, of which another version is found here",
                 "import it where that embedder is installed",
             )
-        chunks = _chunks_by_document(directory, vectors)
         roots = {root["id"]: root for root in about["roots"]}
+        with store.catalogue.write() as connection:
+            for root in about["roots"]:
+                writes.put_root(connection, root["path"], root["collection"], root["kind"], root["exclude"])
         count = 0
         with (directory / "documents.jsonl").open(encoding="utf-8") as file:
             for line in file:
                 plain = json.loads(line)
                 _import_document(store, plain, chunks.pop(plain["id"], []), roots, generation.id)
                 count += 1
-                progress("importing", count, about["documents"], plain["title"])
-        if count != about["documents"]:
-            raise UsageError(f"{directory} holds {count} of {about['documents']} documents", "export it again")
+                progress("importing", count, documents, plain["title"])
         store.indexes.settle(at_end=True)
         return count
     finally:
@@ -172,7 +185,10 @@ def _read_vectors(directory: Path, about: dict[str, Any]) -> np.ndarray[Any, np.
 
     if about["dimension"] is None:
         return None
-    return load_file(directory / "vectors.safetensors")["vectors"]
+    vectors = load_file(directory / "vectors.safetensors")["vectors"]
+    if vectors.ndim != 2 or vectors.shape[1] != about["dimension"] or not np.isfinite(vectors).all():
+        raise ValueError(f"vectors.safetensors holds {vectors.dtype} of shape {vectors.shape}")
+    return vectors.astype(np.float16, copy=False)
 
 
 def _chunks_by_document(
@@ -185,6 +201,28 @@ def _chunks_by_document(
             vector = None if vectors is None else np.ascontiguousarray(vectors[number]).tobytes()
             found.setdefault(plain["document"], []).append((plain, vector))
     return found
+
+
+def _documents(
+    directory: Path, about: dict[str, Any], chunks: dict[int, list[tuple[dict[str, Any], bytes | None]]]
+) -> int:
+    """How many documents there are, after a look at each: ids, roots, spans of blocks, anchors and chunks."""
+    roots = {root["id"] for root in about["roots"]}
+    seen: set[int] = set()
+    with (directory / "documents.jsonl").open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            plain = json.loads(line)
+            size = len(plain["text"])
+            spans = [tuple(block[1:3]) for block in plain["blocks"]] + [tuple(a[:2]) for a in plain["anchors"]]
+            spans += [(chunk["start"], chunk["end"]) for chunk, _ in chunks.get(plain["id"], [])]
+            if plain["id"] in seen or not plain["paths"] or not {path["root"] for path in plain["paths"]} <= roots:
+                raise ValueError(f"documents.jsonl line {number}: its id, paths or roots cannot be")
+            if not all(0 <= start <= end <= size for start, end in spans) or not isinstance(plain["version"], int):
+                raise ValueError(f"documents.jsonl line {number}: a span lies outside the text")
+            seen.add(plain["id"])
+    if len(seen) != about["documents"] or not set(chunks) <= seen:
+        raise ValueError(f"documents.jsonl holds {len(seen)} documents, library.json says {about['documents']}")
+    return len(seen)
 
 
 def _import_document(

@@ -17,6 +17,7 @@ from openbook.app.cli.options import (
     print_json,
     settings,
     shown_path,
+    visible,
     warn,
 )
 
@@ -66,7 +67,7 @@ def ask(
         answer = desk.ask(
             question,
             model=model or chosen.model,
-            max_wrong=max_wrong or chosen.max_wrong,
+            max_wrong=chosen.max_wrong if max_wrong is None else max_wrong,
             filters=filter_ or (),
             collections=[collection] if collection else None,
             on_text=None if as_json else _stream_to_terminal(),
@@ -101,7 +102,7 @@ def chat(
             answer = desk.ask(
                 question,
                 model=model or chosen.model,
-                max_wrong=max_wrong or chosen.max_wrong,
+                max_wrong=chosen.max_wrong if max_wrong is None else max_wrong,
                 history=history,
                 filters=filter_ or (),
                 collections=[collection] if collection else None,
@@ -132,12 +133,12 @@ def print_answer(answer: Answer, said: Collection[str] = ()) -> None:
     if answer.abstained:
         print(answer.answer)
         for hit in answer.nearest:
-            text = " ".join(hit.text.split())
+            text = visible(" ".join(hit.text.split()))
             place = f", page {hit.page}" if hit.page else ""
             near = _WORDS["zh" if _is_chinese(answer.question) else "en"]["near"]
             print(f"  {near}: {shown_path(hit.path)}{place}: {text[:160]}{' ...' if len(text) > 160 else ''}")
     else:
-        print(_marked(answer))
+        print(visible(_marked(answer)))
         print()
         for citation in answer.citations:
             _print_citation(citation)
@@ -171,11 +172,11 @@ def _print_citation(citation: Citation) -> None:
     places = [f"page {citation.page}"] if citation.page else []
     cells = [f"{anchor.sheet}!{anchor.cell}" for anchor in citation.anchors if anchor.sheet and anchor.cell]
     places += [", ".join(cells[:6])] if cells else []
-    places += [" > ".join(citation.heading)] if citation.heading else []
+    places += [visible(" > ".join(citation.heading))] if citation.heading else []
     stale = "  (the file has changed since)" if citation.stale else ""
     print(f"[{citation.n}] {shown_path(citation.path)}" + (f" ({'; '.join(places)})" if places else "") + stale)
     if citation.table_header:
         print(f"    | {' '.join(citation.table_header.split())}")
-    print(f"    “{' '.join(citation.quote.split())}”")
+    print(f"    “{visible(' '.join(citation.quote.split()))}”")
     for failure in citation.failed:
         print(f"    ! {failure}")

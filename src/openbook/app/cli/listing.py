@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from typing import Annotated
 
@@ -63,7 +64,7 @@ def show(
     with opened(library) as desk:
         row = desk.document(name)
         if text:
-            typer.echo(desk.text(f"d{row.id}"), nl=False)
+            sys.stdout.buffer.write(desk.text(f"d{row.id}").encode("utf-8"))
             return
     receipt = json.loads(row.receipt)
     if as_json:

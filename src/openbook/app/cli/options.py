@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,6 +75,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+
+
+def visible(text: str) -> str:
+    """`text` with control characters made visible, so that a document cannot steer the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
 def warn(text: str) -> None:
     is_chinese = any("\u4e00" <= character <= "\u9fff" for character in text[:12])
     print(f"注意：{text}" if is_chinese else f"note: {text}", file=sys.stderr)
@@ -82,7 +91,7 @@ def warn(text: str) -> None:
 def shown_path(path: str) -> str:
     """A path as it is shortest to read: relative to the working directory when it lies below."""
     folder = os.getcwd() + os.sep  # noqa: PTH109
-    return path.removeprefix(folder)
+    return visible(path.removeprefix(folder))
 
 
 def print_failures(failures: Sequence[tuple[str, str]]) -> None:

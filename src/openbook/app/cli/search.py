@@ -15,6 +15,7 @@ from openbook.app.cli.options import (
     print_json,
     settings,
     shown_path,
+    visible,
     warn,
 )
 
@@ -41,12 +42,12 @@ def search(
         return
     for hit in result.hits:
         place = ", ".join(
-            [*([f"page {hit.page}"] if hit.page else []), *([" > ".join(hit.heading)] if hit.heading else [])]
+            [*([f"page {hit.page}"] if hit.page else []), *([visible(" > ".join(hit.heading))] if hit.heading else [])]
         )
         scores = " ".join(f"{name} {value:.2f}" for name, value in hit.scores.items() if value is not None)
         stale = "  (the file has changed since)" if hit.stale else ""
         print(f"{hit.rank}. {shown_path(hit.path)}" + (f" ({place})" if place else "") + f"  [{scores}]{stale}")
-        text = " ".join(hit.text.split())
+        text = visible(" ".join(hit.text.split()))
         print("   " + text[:_SHOWN_CHARACTERS] + (" ..." if len(text) > _SHOWN_CHARACTERS else ""))
         if hit.also_in:
             print("   also in " + ", ".join(shown_path(path) for path in hit.also_in))

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import apsw
+
 from openbook.core.errors import CorruptLibrary
 from openbook.core.progress import Progress, silent
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.generations import active_generation
+from openbook.library.catalogue.rows import DocumentRow
 from openbook.library.catalogue.scope import OWNER
 from openbook.library.check.inspect import Problem
 from openbook.library.ingest.add import AddOptions, add_paths
@@ -34,17 +37,19 @@ def repair(store: LibraryStore, problems: Sequence[Problem], progress: Progress 
         return [_mend_file(store)]
     done: list[str] = []
     if "orphans" in cures:
-        done.append(_delete_orphans(store))
+        with store.catalogue.ingest_lease():
+            done.append(_delete_orphans(store))
     reread = sorted({p.document_id for p in problems if p.cure == "reread" and p.document_id is not None})
     if reread:
         done += _read_again(store, reread, progress)
     reindex = sorted({p.document_id for p in problems if p.cure == "reindex" and p.document_id is not None})
-    if reindex:
-        done.append(_index_again(store, reindex))
-    if "phrases" in cures:
-        done.append(_rebuild_phrases(store))
-    with store.catalogue.read() as connection:
-        store.indexes.rebuild(connection, active_generation(connection))
+    with store.catalogue.ingest_lease():
+        if reindex:
+            done.append(_index_again(store, reindex))
+        if "phrases" in cures:
+            done.append(_rebuild_phrases(store))
+        with store.catalogue.read() as connection:
+            store.indexes.rebuild(connection, active_generation(connection))
     store.indexes.forget()
     done.append("derived indexes rebuilt")
     if "reembed" in cures:
@@ -85,17 +90,28 @@ def _read_again(store: LibraryStore, document_ids: Sequence[int], progress: Prog
     for document_id in document_ids:
         with store.catalogue.read() as connection:
             row = reads.documents_by_id(connection, OWNER, [document_id]).get(document_id)
-        paths = row.paths if row else ()
-        readable = [path for path in paths if Path(path).is_file()]
+            sources = _sources(connection, row) if row is not None else []
+        readable = [path for path in sources if path.is_file()]
         if row is None or not readable:
-            with store.catalogue.write() as connection:
+            with store.catalogue.ingest_lease(), store.catalogue.write() as connection:
                 writes.delete_document(connection, document_id)
-            done.append(f"d{document_id} ({', '.join(paths)}) was lost: its text is damaged and its file is gone")
+            names = ", ".join(row.paths) if row is not None else ""
+            done.append(f"d{document_id} ({names}) was lost: its text is damaged and its file is gone")
             continue
-        options = AddOptions(collection=row.collection, reread=True)
-        add_paths(store, [Path(path) for path in readable], options, progress)
+        with store.catalogue.write() as connection:  # no bytes have this hash, so the file counts as changed
+            connection.execute("UPDATE documents SET sha256 = ? WHERE id = ?", (f"damaged-{document_id}", document_id))
+        options = AddOptions(collection=row.collection, records=row.suffix == "#record", reread=True)
+        add_paths(store, readable, options, progress)
         done.append(f"d{document_id} was read again from {readable[0]}")
     return done
+
+
+def _sources(connection: apsw.Connection, row: DocumentRow) -> list[Path]:
+    """The files that a document is read from: its paths, or the file that holds the record."""
+    known = [one for path in row.paths if (one := reads.path_row(connection, path, row.collection)) is not None]
+    if row.suffix == "#record":
+        return [Path(reads.root_path(connection, one.root_id)) for one in known]
+    return [Path(one.path) for one in known]
 
 
 def _rebuild_phrases(store: LibraryStore) -> str:
