@@ -88,8 +88,8 @@ class LibraryStore:
 
         Raises `UsageError` when `directory` holds other files, or a library unless `exist_ok`, which opens that.
         """
-        known = (directory / CATALOGUE).exists()
-        if directory.exists() and any(directory.iterdir()) and not (exist_ok and known):
+        held = [path.name for path in directory.iterdir()] if directory.exists() else []
+        if held and not (exist_ok and any(name.startswith(CATALOGUE) for name in held)):
             raise UsageError(f"{directory} is not empty", "name a new directory, or use the library that is there")
         given = None if isinstance(embedder, str) or embedder is None else embedder
         name, described = (embedder.name, None) if given is not None else embedder_named(embedder)  # type: ignore

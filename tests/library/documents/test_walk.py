@@ -60,7 +60,7 @@ def test_ignore_files_hold_for_their_folder_and_the_nearest_decides(tmp_path: Pa
 def test_exclude_patterns(tmp_path: Path) -> None:
     write(tmp_path, "a.md", "b.txt", "sub/c.txt", "old/d.md")
     assert found(tmp_path, "*.txt", "old/") == ["a.md"]
-    assert skipped(tmp_path, "*.txt")["b.txt"] .startswith("excluded by --exclude")
+    assert skipped(tmp_path, "*.txt")["b.txt"].startswith("excluded by --exclude")
 
 
 def test_links_stay_inside_and_loops_end(tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ def prepare_schema(connection: apsw.Connection) -> None:
             f"the library has schema version {version}, this program knows up to {SCHEMA_VERSION}",
             "use the newer Openbook that wrote it",
         )
-    with connection:
+    connection.execute("BEGIN IMMEDIATE")  # others that do the same wait here, and find it done
+    try:
         version = connection.pragma("user_version")
         if version == 0:
             connection.execute(SCHEMA)
@@ -143,3 +144,8 @@ def prepare_schema(connection: apsw.Connection) -> None:
             MIGRATIONS[version](connection)
             version += 1
         connection.pragma("user_version", SCHEMA_VERSION)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -18,6 +18,9 @@ from openbook.library.split.semantic import split_semantic
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.units import HEADER_CHARACTERS, Cut
 
+HEADING_CHARACTERS = 200
+"""The most of each heading that is repeated before the chunks below it; a chunk's `heading` is whole."""
+
 
 def split(
     document: Document, settings: SplitSettings, tokens: TokenCounter, scorer: Scorer | None = None
@@ -67,7 +70,7 @@ def _chunk(document: Document, outline: Outline, starts: list[int], cut: Cut) ->
 def _prefix(document: Document, trail: tuple[Heading, ...], block: Block, start: int) -> str:
     """Title, heading path and table header, a line each, but what the slice itself begins with; "" when there is none."""
     lines = [document.title] if document.title and all(heading.text != document.title for heading in trail) else []
-    path = [heading.text for heading in trail if heading.start < start]
+    path = [heading.text[:HEADING_CHARACTERS] for heading in trail if heading.start < start]
     if path:
         lines.append(" > ".join(path))
     if block.kind == "table" and start < block.end and block.start < block.header_end <= start:
