@@ -24,6 +24,12 @@ def test_the_page_of_commands_is_what_the_commands_say():
     assert (ROOT / "docs" / "commands.md").read_text("utf-8") == generate.rendered(), "run `make docs`"
 
 
+def test_the_tables_of_the_readmes_are_what_the_benchmarks_wrote():
+    command = [sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_links_lead_somewhere_and_every_page_has_its_other_language(page):
     text = page.read_text("utf-8")

@@ -127,3 +127,12 @@ def test_a_follow_up_is_searched_for_as_it_stands_alone(both):
 def test_stages_are_timed(both):
     timings = both.ask("When does the ferry leave?").timings_ms
     assert {"search", "weigh", "quote", "total"} <= set(timings)
+
+
+LAW = "第一条 本法适用于渡轮。\n\n第二条 违反第一条的，处以罚款五百元。\n\n第三条 渡轮应当每年检验一次。"
+
+
+def test_an_article_that_is_named_is_the_one_that_is_quoted(tmp_path):
+    with made(tmp_path, {"法.md": LAW}, "none") as library:
+        assert "每年检验" in library.ask("第三条规定了什么？", max_wrong=1.0).citations[0].quote
+        assert "第一条" in library.ask("第一条的内容是什么？", max_wrong=1.0).citations[0].quote

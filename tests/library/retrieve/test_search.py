@@ -186,7 +186,10 @@ def test_readers_search_while_a_writer_adds(open_library, tmp_path):
 
 def test_a_passage_stands_under_one_heading_and_on_its_page(open_library, tmp_path):
     """Neighbouring sections about the same thing are not merged into one passage with one of their headings."""
-    text = "# Leave\n\n## New Jersey\n\nEmployees get 26 weeks of paid leave.\n\n## Oregon\n\nEmployees get 14 weeks of paid leave.\n"
+    sections = (
+        "## New Jersey\n\nEmployees get 26 weeks of paid leave.\n\n## Oregon\n\nEmployees get 14 weeks of paid leave.\n"
+    )
+    text = f"# Leave\n\n{sections}"
     (tmp_path / "leave.md").write_text(text)
     library = open_library()
     library.add(tmp_path / "leave.md")
