@@ -192,7 +192,8 @@ def _ellipsis(question: str, turns: Sequence[Turn]) -> str:
         return question
     if asks and not re.search(r",\s*(?:which|what|who|when|where|how)\b", body):
         return body if english_names(body) or len(content_words(body)) > 3 else with_carried(body, turns)
-    fragment = body.rstrip("?!. ")
+    # As it was typed: a capital that `_without_lead` set would make a name of any word ("And vision?").
+    fragment = (question[lead.end() :] if lead and has_lead else question).strip().rstrip("?!. ")
     return _substituted(fragment, turns[-1].question) or with_carried(f"{fragment}?", turns)
 
 
