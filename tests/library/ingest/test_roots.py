@@ -193,3 +193,23 @@ def test_derived_files_that_are_newer_than_the_catalogue_are_made_again(open_lib
     library = open_library(embedder="none")
     assert found(library, "ticket") == ["ferry.md"]
     assert library.check() == []
+
+
+def test_what_was_removed_stays_removed_whatever_is_added_beside_it(open_library, two):
+    a, _ = two
+    (a / "sub").mkdir()
+    (a / "sub" / "x.md").write_text("A capybara.")
+    (a / "c.jsonl").write_text('{"id": 1, "text": "A quagga."}\n{"id": 2, "text": "An okapi."}\n')
+    library = open_library(embedder="none")
+    library.add(a)
+    library.add(a / "c.jsonl", records=True)
+    library.remove("a/x.md", "c.jsonl#1")
+    library.add(a, exclude=["*.log", "*.jsonl"])
+    library.add(a / "sub")
+    library.sync()
+    assert [found(library, word) for word in ("zebra", "quagga", "okapi", "capybara")] == [
+        [],
+        [],
+        ["c.jsonl#2"],
+        ["x.md"],
+    ]

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import apsw
 
@@ -22,11 +23,16 @@ def collection_id(connection: apsw.Connection, name: str) -> int:
 
 
 def put_root(connection: apsw.Connection, path: str, collection: str, kind: str, exclude: Sequence[str]) -> int:
-    """The id of a root; one that is known takes the new `exclude`."""
+    """The id of a root; one that is known takes the new `exclude`, and keeps what was removed from it by name."""
+    collection_key = collection_id(connection, collection)
+    known = connection.execute(
+        "SELECT exclude FROM roots WHERE path = ? AND collection_id = ?", (path, collection_key)
+    ).get
+    removed = [one for one in json.loads(str(known or "[]")) if one.startswith(("/", "#"))]
     found = connection.execute(
         "INSERT INTO roots (path, collection_id, kind, exclude) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (path, collection_id) DO UPDATE SET kind = excluded.kind, exclude = excluded.exclude RETURNING id",
-        (path, collection_id(connection, collection), kind, json.dumps(list(exclude))),
+        (path, collection_key, kind, json.dumps(list(dict.fromkeys([*exclude, *removed])))),
     )
     return int(found.get)
 
@@ -149,11 +155,16 @@ def delete_document(connection: apsw.Connection, document_id: int) -> None:
 
 
 def exclude_from_root(connection: apsw.Connection, root_id: int, path: str) -> None:
-    """Makes a root pass over one path from now on, so that `sync` does not bring back what was removed."""
-    row = connection.execute("SELECT path, exclude FROM roots WHERE id = ? AND kind = 'folder'", (root_id,)).fetchone()
-    if row is not None and path != row[0]:
-        patterns = [*json.loads(str(row[1])), exact_pattern(path.removeprefix(str(row[0])))]
-        connection.execute("UPDATE roots SET exclude = ? WHERE id = ?", (json.dumps(sorted(set(patterns))), root_id))
+    """Makes a root pass over one path or record from now on, so that `sync` does not bring back what was removed."""
+    row: Any = connection.execute(
+        "SELECT path, exclude FROM roots WHERE id = ? AND kind IN ('folder', 'records')", (root_id,)
+    ).fetchone()
+    if row is None or path == row[0]:
+        return
+    rest = path.removeprefix(row[0])
+    pattern = rest if rest.startswith("#") else exact_pattern(rest)
+    patterns = sorted({*json.loads(row[1]), pattern})
+    connection.execute("UPDATE roots SET exclude = ? WHERE id = ?", (json.dumps(patterns), root_id))
 
 
 def exact_pattern(relative: str) -> str:

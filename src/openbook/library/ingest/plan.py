@@ -11,6 +11,7 @@ import apsw
 
 from openbook.library.catalogue import reads
 from openbook.library.catalogue.rows import FoundFile, PathRow, Root
+from openbook.library.catalogue.writes import exact_pattern
 from openbook.library.documents.walk import Found, Skipped, walk
 
 _BLOCK = 1 << 20
@@ -86,7 +87,7 @@ def plan_folder(
 def _files(root: Root, place: Path, max_file_bytes: int) -> Iterator[Found | Skipped]:
     if not place.exists():
         return
-    for found in walk([place], exclude=root.exclude, max_file_bytes=max_file_bytes):
+    for found in walk([place], exclude=patterns_below(root, place), max_file_bytes=max_file_bytes):
         try:
             str(found.path).encode("utf-8")
         except UnicodeEncodeError:
@@ -94,6 +95,14 @@ def _files(root: Root, place: Path, max_file_bytes: int) -> Iterator[Found | Ski
             yield Skipped(printable, "its name is not UTF-8: rename it", refused=True)
             continue
         yield found
+
+
+def patterns_below(root: Root, place: Path) -> list[str]:
+    """The root's patterns as they are seen from `place`, which is the root or lies in it: one that begins with "/" stands
+    for a path from the root.
+    """
+    inner = exact_pattern("/" + place.relative_to(root.path).as_posix()) if str(place) != root.path else ""
+    return [one.removeprefix(inner) for one in root.exclude if not one.startswith("/") or one.startswith(f"{inner}/")]
 
 
 def _is_unchanged(row: PathRow, size: int, mtime_ns: int) -> bool:

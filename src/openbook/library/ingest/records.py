@@ -61,6 +61,7 @@ def plan_records(connection: apsw.Connection, root: Root, *, remove: bool) -> Pl
         plan.kept = f"{root.path} is missing: none of its records is removed"
         return plan
     known = {row.path: row for row in reads.records_of(connection, root.path, root.collection)}
+    removed = {one for one in root.exclude if one.startswith("#")}
     seen: set[str] = set()
     for record in read_records(root):
         if isinstance(record, Skipped):
@@ -72,6 +73,9 @@ def plan_records(connection: apsw.Connection, root: Root, *, remove: bool) -> Pl
             plan.skipped.append(Skipped(Path(file.path), "an earlier line has the same id"))
             continue
         seen.add(file.path)
+        if file.path.removeprefix(root.path) in removed:
+            plan.skipped.append(Skipped(Path(file.path), "taken out with `openbook rm`"))
+            continue
         if row is not None and row.sha256 == file.sha256 and row.failure is None:
             if row.mtime_ns == file.mtime_ns:
                 plan.unchanged += 1
