@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from openbook.library.split.sentences import sentence_spans
 
 _NUMBER = r"\^?\s*(?:passages?|sources?|资料|段落|来源)?\s*\d{1,3}"
-_MARK = re.compile(rf"\s*[\[【［]({_NUMBER}(?:\s*[,，、;；\-–~]\s*{_NUMBER})*)(?:†[^\]】］]*)?[\]】］]", re.IGNORECASE)
+_MARK = re.compile(
+    rf"\s{{0,8}}[\[【［]\s{{0,3}}({_NUMBER}(?:\s{{0,3}}(?:[,，、;；\-–~]|and|和)\s{{0,3}}{_NUMBER})*)\s{{0,3}}(?:†[^\]】］]{{0,200}})?[\]】］]"
+    r"(?:\([^()\s]{1,300}\))?",  # a mark that was made a link: where it leads is not ours to repeat
+    re.IGNORECASE,
+)
 _ONE = re.compile(r"(\d{1,3})(?:\s*[-–~]\s*(\d{1,3}))?")
 _WIDEST_RANGE = 20
 _SAYS = re.compile(r"\w")
