@@ -110,7 +110,7 @@ def model_directory() -> str:
 
 def run(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     paths = prepare(work, arguments.passages)
-    systems = ["openbook", *([] if arguments.peer_python is None else arguments.peers.split(","))]
+    systems = ["openbook", *([] if arguments.peer_python is None else filter(None, arguments.peers.split(",")))]
     rows: dict[str, list[dict[str, Any]]] = {}
     for number in range(arguments.rounds):
         for form in arguments.forms.split(","):
@@ -170,7 +170,7 @@ def main() -> None:
         if arguments.memory:
             known["memory"] = memory(arguments, Path(folder))
         else:
-            known["systems"] = run(arguments, Path(folder))
+            known["systems"] = known.get("systems", {}) | run(arguments, Path(folder))
             known["passages"] = arguments.passages
     known["machine"] = machine.describe()
     known["minutes"] = round((time.time() - began) / 60, 1)
