@@ -4,12 +4,14 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.assistant.desk import Library
+from openbook.core.errors import ModelUnavailable, OpenbookError, UsageError
 from openbook.library.embed.open import describe_embedder, open_embedder
 from openbook.library.embed.remote import RemoteEmbedder, describe_url
 
@@ -142,3 +144,32 @@ def test_urls(stub: Stub) -> None:
         with pytest.raises(UsageError):
             describe_url(wrong)
     assert not stub.seen
+
+
+def test_a_library_embedded_by_an_endpoint_has_vectors_and_searches_by_them(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "second")
+    (tmp_path / "a.txt").write_text("A short line.")
+    (tmp_path / "b.txt").write_text("A line that is a good deal longer than the other one.")
+    with Library.open(tmp_path / "library", embedder=f"{stub.url}#small") as library:
+        assert library.store.generation().dimension == 3
+        library.add(tmp_path / "a.txt", tmp_path / "b.txt")
+        assert library.check() == []
+        assert len(library.search("line", mode="dense")) == 2
+        assert library.search("line")[0].scores["dense"] is not None
+
+
+def test_a_key_with_a_line_end_is_trimmed_and_one_that_cannot_be_sent_is_not_repeated(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBOOK_API_KEY", "secret-key\r\n")
+    remote = RemoteEmbedder(describe_url(f"{stub.url}#small"), pause_s=0)
+    assert remote.embed(["x"], "query").shape == (1, 3)
+    remote.close()
+    monkeypatch.setenv("OPENBOOK_API_KEY", "sécret-key")
+    remote = RemoteEmbedder(describe_url(f"{stub.url}#small"), pause_s=0)
+    with pytest.raises(OpenbookError) as raised:
+        remote.embed(["x"], "query")
+    assert "cret-key" not in str(raised.value)
+    remote.close()
