@@ -19,9 +19,11 @@ INLINE: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy
 _f = np.float32
 _LOG2_E = _f(1.4426950408889634)
 _LOWEST = _f(-126.0)
+_LOWEST_X = _f(-126.0 * 0.6931471805599453)
 _ONE, _HALF, _ZERO = _f(1.0), _f(0.5), _f(0.0)
 # 2^f on [-1/2, 1/2], minimax of degree 5: relative error 2.4e-7.
-_C1, _C2, _C3, _C4, _C5 = _f(0.6931472), _f(0.2402265), _f(0.05550332), _f(0.009618437), _f(0.0013333558)
+_C1, _C2, _C3, _C4, _C5 = _f(0.6931472), _f(0.24022348), _f(0.05550357), _f(0.009666374), _f(0.0013390867)
+_LN2_HIGH, _LN2_LOW = _f(0.693359375), _f(-2.12194440e-4)  # ln 2 = high + low, and n * high is exact
 _SQRT_HALF = _f(0.7071067811865476)
 # erf: Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
 _P, _A1, _A2 = _f(0.3275911), _f(0.254829592), _f(-0.284496736)
@@ -32,10 +34,14 @@ _TINY = _f(1e-30)
 
 @njit(**INLINE)
 def exp(x):
-    """e^x for x <= 0, relative error below 3.5e-6 + 1e-7 |x| (the product x log2 e is rounded); 0 is never reached."""
+    """e^x for x <= 0, relative error below 1e-6; 0 is never reached (2^-126 is).
+
+    The whole powers of two are taken from x in two parts, so that the error does not grow with it (W. Cody, W. Waite,
+    1980); the rest of degree 5 is fitted to 2^f at Chebyshev's points, not expanded at 0.
+    """
     y = larger(x * _LOG2_E, _LOWEST)
     whole = round_even(y)
-    f = y - whole
+    f = (larger(x, _LOWEST_X) - whole * _LN2_HIGH - whole * _LN2_LOW) * _LOG2_E
     power = _ONE + f * (_C1 + f * (_C2 + f * (_C3 + f * (_C4 + f * _C5))))
     return power * float_of_bits((np.int32(whole) + np.int32(127)) << np.int32(23))
 
