@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openbook.core.errors import IncompatibleEmbedder, ModelUnavailable, UsageError
 from openbook.core.messages import Embedder, Reranker
-from openbook.library.catalogue.catalogue import Catalogue
+from openbook.library.catalogue.catalogue import Catalogue, is_library
 from openbook.library.catalogue.connection import CATALOGUE
 from openbook.library.catalogue.generations import active_generation, create_generation
 from openbook.library.catalogue.rows import Generation
@@ -88,7 +88,7 @@ class LibraryStore:
 
         Raises `UsageError` when `directory` holds other files, or a library unless `exist_ok`, which opens that.
         """
-        held = [path.name for path in directory.iterdir()] if directory.exists() else []
+        held = _names_in(directory)
         if held and not (exist_ok and any(name.startswith(CATALOGUE) for name in held)):
             raise UsageError(f"{directory} is not empty", "name a new directory, or use the library that is there")
         given = None if isinstance(embedder, str) or embedder is None else embedder
@@ -120,7 +120,7 @@ class LibraryStore:
     @staticmethod
     def is_ready(directory: Path) -> bool:
         """Whether a whole library is there; False also for one whose making was cut off."""
-        if not (directory / CATALOGUE).is_file():
+        if not is_library(directory):
             return False
         catalogue = Catalogue(directory)
         try:
@@ -191,6 +191,15 @@ class LibraryStore:
 
     def close(self) -> None:
         self.catalogue.close()
+
+
+def _names_in(directory: Path) -> list[str]:
+    try:
+        return [path.name for path in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be a library: {error.strerror}", "name a new directory") from error
 
 
 def matching(embedder: Embedder, generation: Generation) -> Embedder:

@@ -74,10 +74,11 @@ def add(
     """Add files and folders; only what changed is read again."""
     from openbook.core.errors import UsageError
     from openbook.core.paths import library_path
+    from openbook.library.catalogue.catalogue import is_library
 
     chosen = settings()
     directory = library_path(library or chosen.library)
-    is_new = not (directory / "library.sqlite3").exists()
+    is_new = not is_library(directory)
     given = (splitter, chunk_tokens, overlap_tokens, embedder)
     if not is_new and any(value is not None for value in given):
         raise UsageError(f"{directory} has its settings already", "`openbook reembed` changes them")

@@ -85,11 +85,12 @@ def _embedder() -> dict[str, object]:
 def _library(name: str | None) -> dict[str, object]:
     from openbook.core.paths import library_path
     from openbook.library.catalogue import reads
+    from openbook.library.catalogue.catalogue import is_library
     from openbook.library.catalogue.scope import OWNER
     from openbook.library.store import LibraryStore
 
     directory = library_path(name or settings().library)
-    if not (directory / "library.sqlite3").exists():
+    if not is_library(directory):
         return {"path": str(directory), "lines": [f"--  library        none in {directory} yet: `openbook add PATH`"]}
     store = LibraryStore(directory)
     with store.catalogue.read() as connection:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 
-from openbook.core.errors import UsageError
+from openbook.core.errors import OpenbookError, UsageError
 from openbook.library.catalogue.connection import CATALOGUE, open_reader, open_writer, reading, transaction
 from openbook.library.catalogue.lease import IngestLease
 
@@ -29,6 +29,16 @@ class _Reader:
         self.connection.close()
 
 
+def is_library(directory: Path) -> bool:
+    """Whether a catalogue is there. Raises `OpenbookError` where that may not be seen."""
+    try:
+        return (directory / CATALOGUE).is_file()
+    except OSError as error:
+        raise OpenbookError(
+            f"{directory} cannot be opened: {error.strerror}", "check the permissions, or name another --library"
+        ) from error
+
+
 class Catalogue:
     """The catalogue in `directory`. `read()` and `write()` give a connection inside a transaction.
 
@@ -44,7 +54,8 @@ class Catalogue:
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         if create:
             self._connect_writer()
-        elif not self.path.is_file():
+            return
+        if not is_library(directory):
             raise UsageError(f"there is no library in {directory}", "`openbook add PATH` makes one")
 
     @contextmanager

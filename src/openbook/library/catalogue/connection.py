@@ -12,6 +12,7 @@ import apsw
 from openbook.core.errors import CorruptLibrary, LibraryLocked, OpenbookError
 from openbook.core.faults import fault_point
 from openbook.library.catalogue.schema import prepare_schema
+from openbook.library.catalogue.unwritable import may_be_written, open_unwritable, require_writable
 
 CATALOGUE = "library.sqlite3"
 _BUSY_MS = 10_000
@@ -40,10 +41,16 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def open_reader(directory: Path) -> apsw.Connection:
-    """A connection that can only read. A reader sees one state of the library from its first statement to its commit."""
+    """A connection that can only read. A reader sees one state of the library from its first statement to its commit.
+
+    Where the library may not be written to it is read as it lies there, see `unwritable.py`.
+    """
     path = directory / CATALOGUE
     with translated(path):
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        if may_be_written(directory, path):
+            connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        else:
+            connection = open_unwritable(path)
         _configure(connection)
         connection.pragma("query_only", True)
         return connection
@@ -53,10 +60,16 @@ def open_writer(directory: Path) -> apsw.Connection:
     """The connection that writes; creates the library where there is none. At most one in a process.
 
     WAL with `synchronous = NORMAL`: a killed process loses nothing that was committed; a power cut may take the last
-    commits, never a part of one.
+    commits, never a part of one. Raises `OpenbookError` where it may not be written.
     """
     path = directory / CATALOGUE
-    directory.mkdir(parents=True, exist_ok=True)
+    require_writable(directory, path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OpenbookError(
+            f"{directory} cannot be made: {error.strerror}", "check the permissions, or name another --library"
+        ) from error
     with translated(path):
         connection = apsw.Connection(str(path))
         _configure(connection)
