@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from openbook.core.errors import UsageError
+from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.documents.walk import Found, Skipped, walk
 
 
@@ -94,3 +95,23 @@ def test_a_file_that_is_named_is_found_even_if_hidden_and_once(tmp_path: Path) -
     write(tmp_path, ".hidden.md", "a.md")
     named = [each.path.name for each in walk([tmp_path / ".hidden.md", tmp_path]) if isinstance(each, Found)]
     assert named == [".hidden.md", "a.md"]
+
+
+def test_a_link_that_sorts_before_its_target_does_not_take_its_place(tmp_path: Path) -> None:
+    write(tmp_path, "b/real.md", "z.md", ".store/kept.md")
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "a.md").symlink_to(tmp_path / "z.md")
+    (tmp_path / "c.md").symlink_to(tmp_path / ".store" / "kept.md")
+    assert found(tmp_path) == ["b/real.md", "z.md", "c.md"]  # what only a link leads to is found by it
+    assert "link" in skipped(tmp_path)["a"]
+    assert "linked" in skipped(tmp_path)["a.md"]
+
+
+def test_a_library_inside_the_folder_is_left_out_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, "docs/a.md", "docs/music/library.sqlite3", "docs/music/song.md", "docs/empty/new.md")
+    Catalogue(tmp_path / "docs" / "lib", create=True).close()
+    write(tmp_path, "docs/lib/derived/1.bm25", "docs/lib/library.sqlite3-journal")
+    assert found(tmp_path / "docs") == ["a.md", "empty/new.md", "music/library.sqlite3", "music/song.md"]
+    assert skipped(tmp_path / "docs") == {"lib": "an Openbook library"}
+    own = [each for each in walk([tmp_path / "docs"], library=tmp_path / "docs" / "empty") if isinstance(each, Skipped)]
+    assert [each.path.name for each in own] == ["empty", "lib"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 
 from doubles import HashEmbedder
 from openbook.assistant.desk import Library
+from openbook.core.errors import UnreadableFile
+from openbook.library.ingest import add
 
 
 @pytest.fixture
@@ -213,3 +216,92 @@ def test_what_was_removed_stays_removed_whatever_is_added_beside_it(open_library
         ["c.jsonl#2"],
         ["x.md"],
     ]
+
+
+def test_an_unmounted_share_below_a_root_loses_nothing(open_library, two):
+    a, _ = two
+    (a / "share" / "deep").mkdir(parents=True)
+    (a / "gone").mkdir()
+    for name in ("share/deep/s.md", "share/t.md", "gone/g.md"):
+        (a / name).write_text(f"The walrus of {name}.")
+    library = open_library(embedder="none")
+    library.add(a)
+    for path in (a / "share" / "deep", a / "gone"):
+        shutil.rmtree(path)
+    (a / "share" / "t.md").unlink()
+    (a / "y.md").unlink()
+    report = library.sync()
+    assert str(a / "share") in report.plans[0].kept
+    assert "rm" in report.plans[0].kept
+    assert {Path(row.path).name for row in report.plans[0].removed} == {"g.md", "y.md"}
+    assert found(library, "walrus") == ["s.md", "t.md"]
+    (a / "share").rmdir()
+    assert library.sync().totals()["removed"] == 2
+
+
+def test_the_last_file_moved_out_of_a_folder_is_a_move(open_library, two):
+    a, _ = two
+    (a / "in").mkdir()
+    (a / "in" / "w.md").write_text("A walrus.")
+    library = open_library(embedder="none")
+    library.add(a)
+    (a / "in" / "w.md").rename(a / "w.md")
+    report = library.sync()
+    assert (report.totals()["moved"], report.plans[0].kept) == (1, "")
+    assert library.search("walrus", mode="bm25")[0].path == str(a / "w.md")
+
+
+def test_an_emptied_or_unreadable_file_of_records_loses_nothing(open_library, two, tmp_path, monkeypatch):
+    a, _ = two
+    records = tmp_path / "r.jsonl"
+    records.write_text('{"id": "1", "text": "A walrus."}\n')
+    library = open_library(embedder="none")
+    library.add(records, records=True)
+    library.add(a)
+    records.write_text("\n")
+    assert "no record" in library.sync().plans[0].kept
+    (a / "new.md").write_text("A second walrus.")
+
+    def refused(root):
+        raise UnreadableFile(f"{root.path} cannot be read: Input/output error", "check it")
+        yield
+
+    monkeypatch.setattr("openbook.library.ingest.records.read_records", refused)
+    report = library.sync()
+    assert "cannot be read" in report.plans[0].kept
+    assert report.plans[0].skipped[0].refused
+    assert found(library, "walrus") == ["new.md", "r.jsonl#1"]
+
+
+def test_a_library_inside_the_folder_that_it_holds_is_not_read(open_library, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.md").write_text("A walrus.")
+    library = open_library("docs/lib", embedder="none")
+    for _ in range(2):
+        report = library.add(docs)
+        assert not report.failures
+        assert [one.reason for one in report.plans[0].skipped] == ["an Openbook library"]
+    assert len(library.documents()) == 1
+
+
+def test_a_record_edited_between_plan_and_reading_fails_by_name(open_library, tmp_path, monkeypatch):
+    records = tmp_path / "r.jsonl"
+    lines = [json.dumps({"id": str(i), "text": f"The walrus number {i}."}) for i in range(3)]
+    records.write_text("\n".join(lines))
+    library = open_library(embedder="none")
+    plan = add._plan
+
+    def planned(*arguments, **options):
+        made = plan(*arguments, **options)
+        records.write_text("\n".join([lines[0], lines[1].replace("walrus", "zebra")]))
+        return made
+
+    monkeypatch.setattr(add, "_plan", planned)
+    report = library.add(records, records=True)
+    assert [Path(path).name for path, _ in report.failures] == ["r.jsonl#1", "r.jsonl#2"]
+    assert all("since it was planned" in reason for _, reason in report.failures)
+    monkeypatch.setattr(add, "_plan", plan)
+    library.sync()
+    assert found(library, "zebra") == ["r.jsonl#1"]
+    assert found(library, "walrus") == ["r.jsonl#0"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +31,9 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 
+_SCHEMA_BYTES = 1 << 18
+_TABLES = (b"CREATE TABLE generations", b"CREATE TABLE term_counts")
+
 
 class Found(NamedTuple):
     """A file to read. `root` is the folder that was named, or the file itself; `size` in bytes."""
@@ -52,13 +56,18 @@ class Skipped(NamedTuple):
 
 
 def walk(
-    paths: Sequence[Path], *, exclude: Sequence[str] = (), max_file_bytes: int = MAX_FILE_BYTES
+    paths: Sequence[Path],
+    *,
+    exclude: Sequence[str] = (),
+    max_file_bytes: int = MAX_FILE_BYTES,
+    library: Path | None = None,
 ) -> Iterator[Found | Skipped]:
     """Every file under `paths`, sorted by name within a folder, each at most once.
 
     A file that is named itself is found even if it is hidden or ignored. `exclude` has the patterns of .gitignore,
-    relative to each root. Links are followed to files and folders inside their root only. Raises UsageError for a
-    path that does not exist and for a pattern that makes no sense.
+    relative to each root. Links are followed to files and folders inside their root only, and come last, so that a
+    file is found by its own name. The directory `library`, and any other that holds a library, is left out. Raises
+    UsageError for a path that does not exist and for a pattern that makes no sense.
     """
     patterns = _spec(exclude, "--exclude")
     seen: set[tuple[int, int]] = set()
@@ -73,7 +82,7 @@ def walk(
                 f"{given} cannot be read: {error.strerror}", "check the path and its permissions"
             ) from None
         if stat.S_ISDIR(status.st_mode):
-            yield from _Walk(root, patterns, max_file_bytes, seen).folder(root, [])
+            yield from _Walk(root, patterns, max_file_bytes, seen, library).run()
         else:
             yield from _file(root, root, status, max_file_bytes, seen)
 
@@ -98,11 +107,25 @@ class _Walk:
     """The walk through one root; `specs` are the ignore files that hold, outermost first, with their folders."""
 
     def __init__(
-        self, root: Path, exclude: GitIgnoreSpec | None, max_file_bytes: int, seen: set[tuple[int, int]]
+        self,
+        root: Path,
+        exclude: GitIgnoreSpec | None,
+        max_file_bytes: int,
+        seen: set[tuple[int, int]],
+        library: Path | None,
     ) -> None:
         self.root, self.exclude, self.max_file_bytes, self.seen = root, exclude, max_file_bytes, seen
         self.real_root = os.path.realpath(root)
+        self.library = os.path.realpath(library) if library is not None else None
         self.folders: set[tuple[int, int]] = set()
+        self.links: deque[tuple[os.DirEntry[str], list[tuple[str, GitIgnoreSpec]]]] = deque()
+
+    def run(self) -> Iterator[Found | Skipped]:
+        """The files, then those that only a link leads to: a link must not take the place of what it points to."""
+        yield from self.folder(self.root, [])
+        while self.links:
+            entry, specs = self.links.popleft()
+            yield from self._entry(entry, specs)
 
     def folder(self, folder: Path, specs: list[tuple[str, GitIgnoreSpec]]) -> Iterator[Found | Skipped]:
         try:
@@ -116,11 +139,17 @@ class _Walk:
             yield Skipped(folder, "a link to a folder that was walked already")
             return
         self.folders.add((status.st_dev, status.st_ino))
+        if os.path.realpath(folder) == self.library or is_library(folder):
+            yield Skipped(folder, "an Openbook library")
+            return
         for name in IGNORE_FILES:
             if any(entry.name == name for entry in entries) and (spec := _ignore_file(folder / name)) is not None:
                 specs = [*specs, (str(folder), spec)]
         for entry in entries:
-            yield from self._entry(entry, specs)
+            if entry.is_symlink():
+                self.links.append((entry, specs))
+            else:
+                yield from self._entry(entry, specs)
 
     def _entry(self, entry: os.DirEntry[str], specs: list[tuple[str, GitIgnoreSpec]]) -> Iterator[Found | Skipped]:
         path = Path(entry.path)
@@ -176,6 +205,16 @@ def _by_name(entry: os.DirEntry[str], is_folder: bool) -> str | None:
         if Path(entry.path, "pyvenv.cfg").exists():
             return "a virtual environment"
     return None
+
+
+def is_library(folder: Path) -> bool:
+    """Whether a library lies in `folder`: another program's file of the same name has other tables."""
+    try:
+        with (folder / "library.sqlite3").open("rb") as file:
+            start = file.read(_SCHEMA_BYTES)
+    except OSError:
+        return False
+    return start.startswith(b"SQLite format 3") and all(name in start for name in _TABLES)
 
 
 def _ignore_file(path: Path) -> GitIgnoreSpec | None:

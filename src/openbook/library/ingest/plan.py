@@ -49,13 +49,14 @@ def plan_folder(
     """The plan for the files at or below `place`, which is the root or lies in it.
 
     With `remove`, paths that the library knows and that are gone are removed, but nothing is when `place` itself is
-    missing, unreadable or empty: a share that is not mounted looks like that. `reread` reads every file again.
+    missing, unreadable or empty, nor below a folder in it that is there and wholly empty: a share that is not mounted
+    looks like that. `reread` reads every file again.
     """
     plan = Plan(root)
     known = {row.path: row for row in reads.paths_below(connection, str(place), root.collection)}
     seen: set[str] = set()
     fresh: list[FoundFile] = []
-    for found in _files(root, place, max_file_bytes):
+    for found in _files(root, place, max_file_bytes, Path(connection.filename).parent):
         if isinstance(found, Skipped):
             plan.skipped.append(found)
             continue
@@ -84,10 +85,11 @@ def plan_folder(
     return plan
 
 
-def _files(root: Root, place: Path, max_file_bytes: int) -> Iterator[Found | Skipped]:
+def _files(root: Root, place: Path, max_file_bytes: int, library: Path) -> Iterator[Found | Skipped]:
     if not place.exists():
         return
-    for found in walk([place], exclude=patterns_below(root, place), max_file_bytes=max_file_bytes):
+    patterns = patterns_below(root, place)
+    for found in walk([place], exclude=patterns, max_file_bytes=max_file_bytes, library=library):
         try:
             str(found.path).encode("utf-8")
         except UnicodeEncodeError:
@@ -136,7 +138,22 @@ def _remove_gone(plan: Plan, place: Path, gone: dict[str, PathRow], remove: bool
         plan.kept = f"{place} is empty or cannot be read: nothing below it is removed"
     else:
         refused = tuple(one.path for one in plan.skipped if one.refused)
-        plan.removed = [row for path, row in gone.items() if not any(Path(path).is_relative_to(r) for r in refused)]
+        lost = [row for path, row in gone.items() if not any(Path(path).is_relative_to(r) for r in refused)]
+        emptied = {row.path: _empty_folder_above(Path(row.path), place) for row in lost}
+        plan.removed = [row for row in lost if emptied[row.path] is None]
+        plan.kept = "; ".join(
+            f"{folder} is empty, as a share that is not mounted: nothing below it is removed "
+            "(`openbook rm` on it does, and so does deleting the folder)"
+            for folder in sorted({folder for folder in emptied.values() if folder is not None})
+        )
+
+
+def _empty_folder_above(path: Path, place: Path) -> Path | None:
+    """The folder below `place` that is still there above `path`, if nothing at all is in it."""
+    folder = path.parent
+    while not folder.is_dir() and folder != place:
+        folder = folder.parent
+    return folder if folder != place and not any(folder.iterdir()) else None
 
 
 def file_sha256(path: Path) -> str:

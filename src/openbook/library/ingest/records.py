@@ -55,11 +55,26 @@ def _record(root: Root, mtime_ns: int, data: bytes) -> Record | None:
 
 
 def plan_records(connection: apsw.Connection, root: Root, *, remove: bool) -> Plan:
-    """The plan for a file of records. Of two lines with one id the first counts; the other is skipped."""
+    """The plan for a file of records. Of two lines with one id the first counts; the other is skipped.
+
+    With `remove`, nothing is removed when the file is missing, unreadable or empty. Raises `UnreadableFile` without.
+    """
     plan = Plan(root)
     if not Path(root.path).exists():
         plan.kept = f"{root.path} is missing: none of its records is removed"
         return plan
+    try:
+        _compare(connection, plan, remove=remove)
+    except UnreadableFile as error:
+        if not remove:
+            raise
+        plan = Plan(root, skipped=[Skipped(Path(root.path), error.message, refused=True)])
+        plan.kept = f"{root.path} cannot be read: none of its records is removed"
+    return plan
+
+
+def _compare(connection: apsw.Connection, plan: Plan, *, remove: bool) -> None:
+    root = plan.root
     known = {row.path: row for row in reads.records_of(connection, root.path, root.collection)}
     removed = {one for one in root.exclude if one.startswith("#")}
     seen: set[str] = set()
@@ -83,14 +98,20 @@ def plan_records(connection: apsw.Connection, root: Root, *, remove: bool) -> Pl
                 plan.touched.append(file)
         else:
             (plan.changed if row is not None and row.document_id is not None else plan.added).append(file)
-    if remove:
+    if remove and known and not seen:
+        plan.kept = f"{root.path} holds no record any more: none is removed"
+    elif remove:
         plan.removed = [row for path, row in known.items() if path not in seen]
-    return plan
 
 
 def planned_lines(root: Root, files: Iterable[FoundFile]) -> Iterator[tuple[FoundFile, str]]:
-    """The planned records with their lines, in the order of the file, which is read again so as to hold none of it."""
+    """The planned records with their lines, in the order of the file, which is read again so as to hold none of it.
+
+    A line that was edited or taken out since it was planned comes as "": it has not the hash that was planned.
+    """
     wanted = {file.path: file for file in files}
     for record in read_records(root):
         if isinstance(record, Record) and (file := wanted.pop(record.file.path, None)) is not None:
-            yield file, record.line
+            yield file, record.line if record.file.sha256 == file.sha256 else ""
+    for file in wanted.values():
+        yield file, ""

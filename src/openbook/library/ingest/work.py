@@ -39,6 +39,8 @@ def work(task: Plain) -> Plain:
     """
     began = time.perf_counter()
     if task.get("record") is not None:
+        if hashlib.sha256(task["record"].encode("utf-8")).hexdigest() != task["sha256"]:
+            raise UnreadableFile(f"{task['path']} was edited or taken out since it was planned", "add its file again")
         document = record_document(task["record"])
     else:
         document = read_document(Path(task["path"]), max_file_bytes=task["max_file_bytes"])
