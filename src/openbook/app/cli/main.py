@@ -38,6 +38,8 @@ app.add_typer(evaluate.app, name="eval", help="Measure retrieval on questions of
 app.add_typer(config.app, name="config", help="Settings that hold for every call.")
 app.add_typer(setup.app, name="setup", help="Install what a plain `pip install` leaves out.")
 
+_INTERRUPTED = 130
+
 
 def _version(show: bool) -> None:
     if show:
@@ -69,14 +71,24 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except KeyboardInterrupt:
-        print("openbook: interrupted; what was committed is kept", file=sys.stderr)
-        sys.exit(130)
+        _say_interrupted()
+        sys.exit(_INTERRUPTED)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # what Typer makes of a Ctrl-C
+            _say_interrupted()
+        raise
     except Exception as error:
         if os.environ.get("OPENBOOK_TRACEBACK"):
             raise
         print(f"openbook: a fault of this program: {type(error).__name__}: {error}", file=sys.stderr)
         print("  → set OPENBOOK_TRACEBACK=1 to see where it happened, and report it", file=sys.stderr)
         sys.exit(1)
+
+
+def _say_interrupted() -> None:
+    goes_on = any(command in sys.argv[1:3] for command in ("add", "sync", "reembed"))
+    how = "every document that was committed is kept, the same command goes on from there"
+    print(f"openbook: interrupted; {how if goes_on else 'what was committed is kept'}", file=sys.stderr)
 
 
 if __name__ == "__main__":

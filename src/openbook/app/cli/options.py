@@ -106,11 +106,14 @@ def print_failures(failures: Sequence[tuple[str, str]]) -> None:
 
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Progress]:
-    """A bar on standard error while the block runs; nothing when `quiet` or when nobody watches."""
-    from openbook.core.progress import silent
+    """A bar on standard error while the block runs, now and then a line where nobody watches; nothing when `quiet`."""
+    from openbook.core.progress import Lines, silent
 
-    if quiet or not sys.stderr.isatty():
+    if quiet:
         yield silent
+        return
+    if not sys.stderr.isatty():
+        yield Lines(lambda line: print(visible(line), file=sys.stderr, flush=True))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
