@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import apsw
 import pytest
 
-from openbook.core.errors import CorruptLibrary, OpenbookError, UsageError
+from openbook.core.errors import CorruptLibrary, LibraryLocked, OpenbookError, UsageError
 from openbook.library.catalogue import reads
 from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.catalogue.connection import translated
@@ -92,6 +94,41 @@ def test_the_lease_of_a_dead_process_is_taken_over(tmp_path):
         connection.execute("UPDATE lease SET host = ?", (__import__("socket").gethostname(),))
     with catalogue.ingest_lease() as lease:
         assert isinstance(lease, IngestLease)
+    catalogue.close()
+
+
+def test_who_lost_the_lease_stops_before_its_next_commit(tmp_path):
+    catalogue = Catalogue(tmp_path, create=True)
+    with catalogue.ingest_lease():
+        with catalogue.write() as connection:
+            connection.execute("INSERT INTO collections (name) VALUES ('mine')")
+        other = apsw.Connection(str(catalogue.path))
+        other.execute("UPDATE lease SET token = 'x', pid = 7, host = 'elsewhere'")
+        with pytest.raises(LibraryLocked, match="process 7 on elsewhere") as raised, catalogue.write() as connection:
+            connection.execute("INSERT INTO collections (name) VALUES ('late')")
+        assert "run the same command again" in raised.value.remedy
+    assert other.execute("SELECT token FROM lease").get == "x"  # nor does it release what it does not hold
+    assert "late" not in {row[0] for row in other.execute("SELECT name FROM collections")}
+    other.close()
+    with catalogue.write() as connection:  # outside the lease it writes as before
+        connection.execute("INSERT INTO collections (name) VALUES ('later')")
+    catalogue.close()
+
+
+def test_the_holder_is_heard_of_while_it_computes(tmp_path, monkeypatch):
+    monkeypatch.setattr("openbook.library.catalogue.catalogue.BEAT_S", 0.01)
+    catalogue = Catalogue(tmp_path, create=True)
+    beats = threading.Semaphore(0)
+    beat = IngestLease.beat
+    monkeypatch.setattr(IngestLease, "beat", lambda self: (beat(self), beats.release()))
+    with catalogue.ingest_lease():
+        with catalogue.read() as reader:
+            first = reader.execute("SELECT heartbeat FROM lease").get
+        assert beats.acquire(timeout=30)
+        assert beats.acquire(timeout=30)
+        with catalogue.read() as reader:
+            assert reader.execute("SELECT heartbeat FROM lease").get > first
+    assert not [thread for thread in threading.enumerate() if thread.name == "ingest-lease"]
     catalogue.close()
 
 

@@ -12,7 +12,7 @@ import apsw
 
 from openbook.core.errors import OpenbookError, UsageError
 from openbook.library.catalogue.connection import CATALOGUE, open_reader, open_writer, reading, transaction
-from openbook.library.catalogue.lease import IngestLease
+from openbook.library.catalogue.lease import BEAT_S, IngestLease
 
 _COUNT_STATE = (
     "INSERT INTO meta VALUES ('state', '1') ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + 1"
@@ -51,6 +51,7 @@ class Catalogue:
         self._local = threading.local()
         self._write_lock = threading.RLock()
         self._writer: apsw.Connection | None = None
+        self._lease: IngestLease | None = None
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         if create:
             self._connect_writer()
@@ -70,22 +71,47 @@ class Catalogue:
 
     @contextmanager
     def write(self) -> Iterator[apsw.Connection]:
-        """One transaction: committed whole at the end of the block, or not at all."""
+        """One transaction: committed whole at the end of the block, or not at all.
+
+        Inside `ingest_lease` it raises `LibraryLocked`, and commits nothing, when the lease is no longer held.
+        """
         with self._write_lock:
             writer = self._connect_writer()
             with transaction(writer, self.path):
                 yield writer
+                if self._lease is not None:
+                    self._lease.beat()
                 writer.execute(_COUNT_STATE)
 
     @contextmanager
     def ingest_lease(self) -> Iterator[IngestLease]:
-        """Held inside the block; raises `LibraryLocked` when another process adds to the library."""
+        """Held inside the block; raises `LibraryLocked` when another process adds to the library.
+
+        A thread says every `BEAT_S` seconds that the holder lives, however long it computes between two commits.
+        """
         lease = IngestLease(self._connect_writer(), self.path)
-        lease.acquire()
+        with self._write_lock:
+            lease.acquire()
+            self._lease = lease
+        ended = threading.Event()
+        heart = threading.Thread(target=self._beat_until, args=(ended, lease), name="ingest-lease", daemon=True)
+        heart.start()
         try:
             yield lease
         finally:
-            lease.release()
+            ended.set()
+            heart.join()
+            with self._write_lock:
+                self._lease = None
+                lease.release()
+
+    def _beat_until(self, ended: threading.Event, lease: IngestLease) -> None:
+        while not ended.wait(BEAT_S):
+            try:
+                with self._write_lock, transaction(self._connect_writer(), self.path):
+                    lease.beat()
+            except OpenbookError:  # a lost lease is said at the next commit; a busy or full disk may pass
+                continue
 
     def close(self) -> None:
         for reader in list(self._readers):

@@ -15,6 +15,8 @@ from openbook.library.catalogue.connection import transaction
 
 STALE_S = 600.0
 """A holder on another machine that has not been heard of for this long is taken to be gone."""
+BEAT_S = 60.0
+"""How often a holder is heard of while it commits nothing."""
 
 
 class IngestLease:
@@ -38,8 +40,19 @@ class IngestLease:
             )
 
     def beat(self) -> None:
-        """Says that the holder is alive; inside a transaction of the caller."""
+        """Says that the holder is alive; inside a transaction of the caller.
+
+        Raises `LibraryLocked` when another process has taken the lease over, so that the transaction is not committed.
+        """
         self._connection.execute("UPDATE lease SET heartbeat = ? WHERE token = ?", (time.time(), self._token))
+        if self._connection.changes():
+            return
+        other = self._connection.execute("SELECT pid, host FROM lease").fetchone()
+        who = f"process {other[0]} on {other[1]}" if other else "another process"
+        raise LibraryLocked(
+            f"{who} has taken over adding to {self._path}, because this one was not heard of for {STALE_S:g} s",
+            "nothing is lost: wait for it, then run the same command again",
+        )
 
     def release(self) -> None:
         with transaction(self._connection, self._path):
