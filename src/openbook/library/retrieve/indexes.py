@@ -21,8 +21,10 @@ from openbook.core.errors import CorruptLibrary, OpenbookError
 from openbook.core.faults import fault_point
 from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.catalogue.generations import active_generation
+from openbook.library.catalogue.logs import log_sizes, trim_logs, trimmed_to
 from openbook.library.catalogue.packing import unpack_vectors
 from openbook.library.catalogue.rows import Generation
+from openbook.library.derived import open_derived
 from openbook.library.lexical.bm25 import Bm25Index
 from openbook.library.vectors.exact import ExactIndex
 
@@ -62,14 +64,17 @@ class DerivedIndexes:
             indexes = self._indexes
             if indexes is None or indexes.generation.id != generation.id:
                 indexes = self._open(connection, generation)
-            if chunk_id - indexes.chunk_id > MOST_IN_MEMORY:
+            if chunk_id - indexes.chunk_id > MOST_IN_MEMORY or indexes.deletion_seq < trimmed_to(connection):
                 indexes = self._open(connection, generation)
             _follow(connection, indexes, chunk_id, deletion_seq)
             self._indexes = indexes
             return indexes
 
     def settle(self, *, at_end: bool = False) -> None:
-        """Rebuilds the files when `MOST_IN_MEMORY` changes lie above them; at the end of a job, when it is worth it."""
+        """Rebuilds the files when `MOST_IN_MEMORY` changes lie above them; at the end of a job, when it is worth it.
+
+        At the end of a job the logs are trimmed to what the files have not passed.
+        """
         with self._catalogue.read() as connection:
             generation = active_generation(connection)
             chunk_id, deletion_seq = _watermarks(connection)
@@ -83,6 +88,20 @@ class DerivedIndexes:
                 above += deletion_seq - int(meta["base_deletion_seq"])
             if above >= MOST_IN_MEMORY or (at_end and above > max(256, base // 16)):
                 self.rebuild(connection, generation)
+            passed = self._passed()
+            is_long = passed is not None and log_sizes(connection) != (deletion_seq - passed, 0)
+        if at_end and passed is not None and is_long:
+            with self._catalogue.write() as writer:
+                trim_logs(writer, passed)
+
+    def _passed(self) -> int | None:
+        """The last deletion that every derived file knows; None when there is no file, or one that cannot be read."""
+        try:
+            files = [(p, p.suffix[1:]) for p in self._directory.iterdir() if p.suffix in (".bm25", ".vectors")]
+            bases = [open_derived(path, kind).meta["owner"]["base_deletion_seq"] for path, kind in files]
+        except (OSError, CorruptLibrary):
+            return None
+        return min((int(base) for base in bases), default=None)
 
     def rebuild(self, connection: apsw.Connection, generation: Generation) -> None:
         """Writes both files of a generation from what the transaction of `connection` sees.
@@ -135,6 +154,8 @@ class DerivedIndexes:
             chunk_id, deletion_seq = _watermarks(connection)
             if indexes.chunk_id > chunk_id or indexes.deletion_seq > deletion_seq:
                 raise CorruptLibrary("the derived files are newer than the catalogue", "they are made again")
+            if indexes.deletion_seq < trimmed_to(connection):
+                raise CorruptLibrary("the derived files are older than the log of deletions", "they are made again")
             return indexes
         except (FileNotFoundError, CorruptLibrary):
             if _chunk_count(connection, generation.id) > MOST_IN_MEMORY or self._directory.exists():
@@ -142,7 +163,8 @@ class DerivedIndexes:
                     self.rebuild(connection, generation)
                     return self._open_files(generation)
         vectors = ExactIndex(generation.dimension) if generation.dimension is not None else None
-        return Indexes(generation, Bm25Index(), vectors, 0, 0, 0, 0)
+        # What was deleted before now is not in the catalogue, from which all is read.
+        return Indexes(generation, Bm25Index(), vectors, 0, _watermarks(connection)[1], 0, 0)
 
     def _open_files(self, generation: Generation) -> Indexes:
         lexical = Bm25Index.open(self._path(generation, "bm25"))
@@ -222,8 +244,6 @@ def _chunk_count(connection: apsw.Connection, generation_id: int, above: int = 0
 
 
 def _damage_of(path: Path, kind: str, connection: apsw.Connection, generation: Generation) -> list[str]:
-    from openbook.library.derived import open_derived
-
     try:
         file = open_derived(path, kind)
     except CorruptLibrary as error:
