@@ -21,7 +21,7 @@ CROSSING = "渡轮早上八点从三号码头出发。船票每张十二元。�
 
 def made(root: Path, texts: dict[str, str], embedder: object) -> Library:
     docs = root / "docs"
-    docs.mkdir()
+    docs.mkdir(parents=True)
     for name, text in texts.items():
         (docs / name).write_text(text)
     library = Library.open(root / "library", embedder=embedder)  # type: ignore[arg-type]
@@ -86,6 +86,25 @@ def test_a_question_in_a_language_that_no_document_is_in_is_not_answered(tmp_pat
     assert answer.confidence == 0.0
     names = [{"Chinese", "English"}, {"中文", "英文"}]
     assert any(all(name in line for name in pair) for line in answer.warnings for pair in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "stray", "question", "names"),
+    [
+        (CROSSING, "ferry 12 km/h, pier, quay, harbour", "When does the ferry leave?", ("English", "Chinese")),
+        (FERRY, "渡轮，码头，港口", "渡轮几点出发？", ("中文", "英文")),
+    ],
+)
+def test_an_abstention_over_documents_in_another_language_always_says_why(tmp_path, text, stray, question, names):
+    """Also when a stray passage in the language of the question is found, or nothing at all."""
+    files = {f"{number}.txt": text.replace("08:15", str(number)) + str(number) for number in range(12)}
+    for found in ({}, {"stray.txt": stray}):
+        with made(tmp_path / str(len(found)), files | found, HashEmbedder(languages=frozenset({"en"}))) as library:
+            answer = library.ask(question, max_wrong=0.001)
+        assert answer.abstained
+        assert any(all(name in line for name in names) for line in answer.warnings), answer.warnings
+    with made(tmp_path / "own", {"a.txt": FERRY, "b.txt": CROSSING}, HashEmbedder(languages=frozenset({"en"}))) as one:
+        assert not any(all(name in line for name in names) for line in one.ask(question, max_wrong=0.001).warnings)
 
 
 def test_an_embedder_of_both_languages_may_answer_across_them(tmp_path):

@@ -63,6 +63,32 @@ def test_a_principal_sees_what_was_granted_and_nothing_else(open_library, folder
     assert {hit.collection for hit in library.search(query, mode="bm25")} == {"public", "inner"}
 
 
+def test_no_score_tells_of_words_that_only_hidden_documents_have(open_library, tmp_path):
+    """What a guest is shown, scores and confidence included, is the same with and without a hidden collection."""
+    seen, hidden = tmp_path / "seen", tmp_path / "hidden"
+    for folder in (seen, hidden):
+        folder.mkdir()
+    for number in range(6):
+        (seen / f"{number}.txt").write_text(f"The harbour pilot number {number} keeps a log of ships. " * (number + 1))
+        (hidden / f"{number}.txt").write_text(f"The merger of the pilot with Zebra Holdings, part {number}.")
+    library = open_library()
+    library.add(seen, collection="public")
+
+    def shown(query: str, **who: object) -> list[object]:
+        rows = [(hit.path, hit.score, hit.scores) for hit in library.search(query, **who)]
+        answer = library.ask(query, max_wrong=0.2, **who)
+        return [rows, answer.confidence, answer.answer]
+
+    queries = ("harbour pilot", "zebra pilot log", "who keeps the merger log?")
+    with library.store.catalogue.write() as connection:
+        connection.execute("INSERT INTO grants SELECT id, 'guest' FROM collections WHERE name = 'public'")
+    guest, named = {"principal": "guest"}, {"collections": ["public"]}
+    before = [shown(query, **who) for query in queries for who in (guest, named)]
+    library.add(hidden, collection="inner")
+    assert [shown(query, **who) for query in queries for who in (guest, named)] == before
+    assert [shown(query) for query in queries for _ in range(2)] != before
+
+
 def test_a_filter_takes_effect_before_the_best_are_taken(open_library, tmp_path):
     """The only passage that a filter keeps is found although a hundred others score higher."""
     library = open_library()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from openbook.core.errors import CorruptLibrary
 from openbook.library.lexical import postings
-from openbook.library.lexical.bm25 import Bm25Index
+from openbook.library.lexical.bm25 import Among, Bm25Index
 from openbook.library.lexical.counts import TermCounts, count_hashes, count_terms, hash_term
 
 WORDS = [f"w{i}" for i in range(30)]
@@ -195,3 +195,37 @@ def test_a_cut_blob_leaves_the_index_as_it_was() -> None:
         index.upsert([(2, blob(["w1"])), (1, b"broken")])
     assert index.search(["w1"], 10)[0].tolist() == [1]
     assert TermCounts.from_blob(blob(["w1"])).length == 1
+
+
+@given(st.integers(0, 2**32 - 1), st.data())
+def test_among_some_chunks_scores_are_those_of_an_index_of_these_alone(seed: int, data: st.DataObject) -> None:
+    chunks = random_chunks(seed, range(60))
+    index = Bm25Index()
+    index.upsert((i, blob(words)) for i, words in chunks.items() if i < 40)
+    index.upsert((i, blob(words)) for i, words in chunks.items() if i >= 40)
+    gone = data.draw(st.sets(st.sampled_from(sorted(chunks)), max_size=20))
+    index.delete(gone)
+    seen = data.draw(st.sets(st.sampled_from(sorted(chunks)), min_size=1))
+    alone = {i: words for i, words in chunks.items() if i in seen - gone}
+    part = Among(index, np.array(sorted(seen), np.int64))
+    assert part.count() == len(alone)
+    for query in (["w0", "w3", "w29"], ["w1"]):
+        expected = sorted(reference(alone, query, index.k1, index.b).values(), reverse=True)
+        for allowed in (None, part.ids, np.array(sorted(chunks), np.int64)):
+            ids, scores = part.search(query, 60, allowed)
+            assert np.allclose(scores, expected, atol=1e-4)
+            assert set(ids.tolist()) <= set(alone)
+
+
+def test_among_a_view_follows_what_is_added_and_pruning_stays_exact(tmp_path: Path) -> None:
+    chunks = random_chunks(7, range(3_000))
+    Bm25Index.build(tmp_path / "base", ((i, blob(words)) for i, words in chunks.items() if i < 2_900), {})
+    index = Bm25Index.open(tmp_path / "base")
+    seen = np.arange(0, 3_000, 7)
+    part = Among(index, seen)
+    part.search(["w1"], 5)
+    index.upsert((i, blob(words)) for i, words in chunks.items() if i >= 2_900)
+    alone = {i: chunks[i] for i in seen.tolist()}
+    for query in (["w0", "w1", "w20", "w28"], ["w25", "w2"]):
+        expected = sorted(reference(alone, query, index.k1, index.b).values(), reverse=True)[:10]
+        assert np.allclose(part.search(query, 10)[1], expected, atol=1e-4)

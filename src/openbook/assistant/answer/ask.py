@@ -12,6 +12,7 @@ from openbook.assistant.answer.answer import Answer, Sentence
 from openbook.assistant.answer.confidence import probability, threshold
 from openbook.assistant.answer.evidence import gather
 from openbook.assistant.answer.extract import SENTENCES, Quotation, quote
+from openbook.assistant.answer.foreign import foreign_library, foreign_passages
 from openbook.core.errors import UsageError
 from openbook.library.catalogue.scope import OWNER, Scope
 from openbook.library.lexical.language import detect_language
@@ -28,8 +29,6 @@ _NO_ANSWER = {
     "en": "The library has no answer to this question.",
     "zh": "文库中没有这个问题的答案。",
 }
-_NAMES = {"zh": "Chinese", "en": "English", "ja": "Japanese", "ko": "Korean", "de": "German", "fr": "French"}
-_NAMES_ZH = {"zh": "中文", "en": "英文", "ja": "日文", "ko": "韩文", "de": "德文", "fr": "法文"}
 
 
 @runtime_checkable
@@ -61,20 +60,19 @@ def ask(
     with watch.stage("rewrite"):
         standalone = _standalone(question, history)
     with _opened(model) as chat:
-        with store.catalogue.read():  # one state of the library for searching, weighing and quoting
+        with store.catalogue.read() as connection:  # one state of the library for searching, weighing and quoting
             with watch.stage("search"):
                 result = own_articles(standalone, search(store, with_references(standalone), _HITS, scope=scope))
             with watch.stage("weigh"):
-                evidence = gather(store, standalone, result)
+                evidence = gather(store, standalone, result, scope=scope)
                 confidence = probability(evidence)
             warnings = list(result.warnings)
-            foreign = _foreign(store, result)
-            if foreign:
-                warnings.append(foreign)
-            if foreign or not evidence.units:
-                return _abstained(question, standalone, 0.0, result, watch, warnings)
-            if confidence < threshold(evidence.fit, max_wrong):
-                return _abstained(question, standalone, confidence, result, watch, warnings)
+            foreign = foreign_passages(store, result)
+            abstains = not evidence.units or confidence < threshold(evidence.fit, max_wrong)
+            if foreign or abstains:
+                reason = foreign or foreign_library(store, connection, scope, result)
+                sure = 0.0 if foreign or not evidence.units else confidence
+                return _abstained(question, standalone, sure, result, watch, [*warnings, *([reason] if reason else [])])
             if chat is None:
                 with watch.stage("quote"):
                     found = quote(store, evidence, sentences=sentences)
@@ -144,26 +142,6 @@ def _standalone(question: str, history: Sequence[tuple[str, str]]) -> str:
     from openbook.assistant.answer.rewrite import standalone
 
     return standalone(question, history)
-
-
-def _foreign(store: LibraryStore, result: SearchResult) -> str | None:
-    """Why no passage can be compared with the question: another language, and no embedder that knows both."""
-    known = store.languages(store.generation())
-    both = known if result.language in known else frozenset()
-    found = {hit.language for hit in result.hits}
-    if not found or found & (both | {result.language}):
-        return None
-    if result.language == "zh":
-        held = "、".join(sorted(_NAMES_ZH.get(one, one) for one in found))
-        return (
-            f"问题是中文，找到的段落是{held}，而资料库的向量模型不同时懂这些语言："
-            "请用文档的语言提问，或用 `openbook reembed` 换一个都懂的向量模型"
-        )
-    asked, held = _NAMES.get(result.language, result.language), ", ".join(sorted(_NAMES.get(one, one) for one in found))
-    return (
-        f"the question is in {asked}, the passages found are in {held}, and the library's embedder does not know both: "
-        "ask in the language of the documents, or `openbook reembed` with an embedder for both"
-    )
 
 
 def _quoted(

@@ -14,7 +14,9 @@ from openbook.assistant.answer.features import COLUMNS, Similarities, similariti
 from openbook.assistant.answer.question import Question, analyse
 from openbook.assistant.answer.scorer import Network, fitted
 from openbook.core.messages import Embedder
+from openbook.library.catalogue.scope import OWNER, Scope
 from openbook.library.retrieve.hit import SearchResult
+from openbook.library.retrieve.search import visible_words
 from openbook.library.store import LibraryStore
 
 PASSAGES = 6
@@ -43,12 +45,16 @@ def unit_scores(features: NDArray[np.float64], fit: Fitted) -> NDArray[np.float6
     return Network.from_json(fitted()[fit]["sentences"], COLUMNS)(features)
 
 
-def gather(store: LibraryStore, question: str, result: SearchResult, score: Score = unit_scores) -> Evidence:
-    """Reads the units of the best passages and scores them, with vectors when the search had them."""
+def gather(
+    store: LibraryStore, question: str, result: SearchResult, score: Score = unit_scores, *, scope: Scope = OWNER
+) -> Evidence:
+    """Reads the units of the best passages and scores them, with vectors when the search had them. What is rare is
+    counted in what `scope` shows.
+    """
     hits = result.hits[:PASSAGES]
     generation = store.generation()
     with store.catalogue.read() as connection:
-        analysed = analyse(question, store.indexes.current(connection).lexical)
+        analysed = analyse(question, visible_words(store, connection, scope))
         units = units_of(connection, hits)
     embedder: Embedder | None = None
     if "dense" in result.timings_ms and result.language in store.languages(generation):

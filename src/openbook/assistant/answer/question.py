@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from openbook.library.lexical.bm25 import Bm25Index
+from openbook.library.lexical.bm25 import Among, Bm25Index
 from openbook.library.lexical.fold import fold, simplify
 from openbook.library.lexical.language import detect_language
 from openbook.library.lexical.stopwords import STOPWORDS
@@ -77,8 +77,8 @@ class Question:
         return sum(p for term, p in zip(self.terms, powers, strict=True) if term in found) / sum(powers)
 
 
-def analyse(text: str, lexical: Bm25Index) -> Question:
-    """The question against the statistics of one library's index."""
+def analyse(text: str, lexical: Bm25Index | Among) -> Question:
+    """The question against the statistics of one library's index, or of the part of it that a reader sees."""
     ordered = query_terms(text)
     unique = tuple(dict.fromkeys(ordered))
     total = lexical.count()

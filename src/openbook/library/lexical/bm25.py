@@ -2,7 +2,8 @@
 
 Source: S. Robertson, H. Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), with the IDF of
 Lucene, ln(1 + (N - df + 0.5) / (df + 0.5)), and its omission of the constant factor k1 + 1. N, df and the mean length
-are exact at every moment: they count the base and the added rows without the deleted.
+are exact at every moment: they count the base and the added rows without the deleted, and for a reader who sees only a
+part of the library (`among`) that part alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from openbook.library.lexical.tokenize import query_terms
 from openbook.library.rows import Ids, Rows
 
 K1, B = 1.2, 0.75
+_KEPT_VIEWS = 8
 
 Scores = NDArray[np.float32]
 
@@ -46,6 +48,21 @@ class _State(NamedTuple):
     """(N,) k1 (1 - b + b length / mean length)"""
 
 
+class Among:
+    """What a reader who sees only the chunks `ids` (ascending) finds in an index: other chunks are not found, and are
+    not in N, df and the mean length either, so that no score tells of a word that only they have.
+    """
+
+    def __init__(self, index: Bm25Index, ids: Ids) -> None:
+        self.index, self.ids = index, ids
+
+    def search(self, query: str | Sequence[str], k: int, allowed: Ids | None = None) -> tuple[Ids, Scores]:
+        return self.index.search(query, k, None if allowed is self.ids else allowed, among=self.ids)
+
+    def count(self) -> int:
+        return self.index.count(among=self.ids)
+
+
 class Bm25Index:
     """The built-in `LexicalIndex`. All methods may be called from any thread.
 
@@ -64,6 +81,7 @@ class Bm25Index:
         self._lengths: list[NDArray[np.uint32]] = [np.empty(0, np.uint32)]
         self._deleted: list[int] = []
         self._state: _State | None = None
+        self._narrow: dict[int, tuple[Ids, _State]] = {}
 
     @classmethod
     def build(cls, path: Path, rows: Iterable[tuple[int, bytes]], meta: Meta, k1: float = K1, b: float = B) -> None:
@@ -104,16 +122,19 @@ class Bm25Index:
         with self._lock:
             self._delete(np.unique(np.fromiter(chunk_ids, np.int64)))
 
-    def search(self, query: str | Sequence[str], k: int, allowed: Ids | None = None) -> tuple[Ids, Scores]:
+    def search(
+        self, query: str | Sequence[str], k: int, allowed: Ids | None = None, *, among: Ids | None = None
+    ) -> tuple[Ids, Scores]:
         """The k best chunks (ids, float32 scores, best first; ties by id), only those with a score above 0.
 
         `query`: text, or terms as they were indexed (a repeated one counts repeatedly). `allowed`: ascending chunk
-        ids to choose from; the statistics stay those of the whole index.
+        ids to choose from; the statistics stay those of the whole index, or of `among` (ascending), outside of which
+        nothing is found.
         """
         searched = query_terms(query) if isinstance(query, str) else query
         hashes, weights = np.unique(hash_terms(searched), return_counts=True)
         with self._lock:
-            state = self._current()
+            state = self._current() if among is None else self._narrowed(among)
             lists = self._lists(state, hashes, weights)
         chosen = None if allowed is None else state.rows.find(allowed)
         best, scores = rank(lists, state.norms, k, chosen)
@@ -121,9 +142,9 @@ class Bm25Index:
         order = np.lexsort((ids, -scores))
         return ids[order], scores[order]
 
-    def count(self) -> int:
+    def count(self, *, among: Ids | None = None) -> int:
         with self._lock:
-            return self._current().rows.live
+            return (self._current() if among is None else self._narrowed(among)).rows.live
 
     def describe(self) -> dict[str, Any]:
         with self._lock:
@@ -159,12 +180,30 @@ class Bm25Index:
             ids, lengths = np.concatenate(self._ids), np.concatenate(self._lengths)
             base = len(self._ids[0])
             self._ids, self._lengths = [ids[:base], ids[base:]], [lengths[:base], lengths[base:]]
-            rows = Rows.of(ids, self._deleted)
-            live = lengths if rows.alive is None else lengths[rows.alive]
-            mean = float(live.mean(dtype=np.float64)) if live.any() else 1.0
-            norms = (self.k1 * (1 - self.b + self.b * lengths / mean)).astype(np.float32)
-            self._state = _State(rows, mean, norms)
+            self._state = self._state_of(Rows.of(ids, self._deleted))
+            self._narrow.clear()
         return self._state
+
+    def _narrowed(self, ids: Ids) -> _State:
+        """The view of those who see only `ids`; the last few are kept, by the array that was given."""
+        state = self._current()
+        known = self._narrow.get(id(ids))
+        if known is None or known[0] is not ids:
+            found = state.rows.find(ids)
+            alive = np.zeros(len(state.rows.ids), bool)
+            alive[found] = True
+            if len(self._narrow) >= _KEPT_VIEWS:
+                self._narrow.pop(next(iter(self._narrow)))
+            rows = state.rows._replace(alive=alive, live=len(found))
+            known = self._narrow[id(ids)] = (ids, self._state_of(rows))
+        return known[1]
+
+    def _state_of(self, rows: Rows) -> _State:
+        lengths = np.concatenate(self._lengths)
+        live = lengths if rows.alive is None else lengths[rows.alive]
+        mean = float(live.mean(dtype=np.float64)) if live.any() else 1.0
+        norms = (self.k1 * (1 - self.b + self.b * lengths / mean)).astype(np.float32)
+        return _State(rows, mean, norms)
 
     def _lists(self, state: _State, hashes: NDArray[np.uint64], weights: NDArray[np.int64]) -> list[TermList]:
         """The live postings of each term that is there, with its weighted IDF and a bound on one posting's share."""

@@ -18,6 +18,7 @@ from openbook.core.messages import Embedder
 from openbook.library.catalogue import reads
 from openbook.library.catalogue.rows import ChunkRow, DocumentRow, Generation
 from openbook.library.catalogue.scope import OWNER, Scope
+from openbook.library.lexical.bm25 import Among, Bm25Index
 from openbook.library.lexical.language import detect_language
 from openbook.library.lexical.query import Query, parse_query
 from openbook.library.retrieve.fold import Passage, fold_passages
@@ -123,7 +124,8 @@ def _ranked(store: LibraryStore, text: str, mode: Mode, scope: Scope, fusion: Fu
             warnings.append("the library switched to another embedder meanwhile: this search used BM25 alone")
         with watch.stage("filter"):
             allowed = _allowed(connection, store, scope, indexes.generation, query, warnings)
-        lists = _lists(indexes, query, vector, weight, allowed, mode, depth, watch)
+            words = visible_words(store, connection, scope, indexes)
+        lists = _lists(indexes, words, query, vector, weight, allowed, mode, depth, watch)
         with watch.stage("fuse"):
             fused = fuse_ranks(list(lists.values())) if fusion == "rrf" else fuse_z_scores(list(lists.values()))
         yield _Ranked(connection, indexes.generation, language, fused, lists, watch, warnings)
@@ -186,8 +188,20 @@ def _allowed(
     return allowed
 
 
+def visible_words(
+    store: LibraryStore, connection: apsw.Connection, scope: Scope, indexes: Indexes | None = None
+) -> Bm25Index | Among:
+    """The lexical index as the principal sees it in the collections of `scope`: what it may not see does not count in
+    the scores. The filters of the scope do not change what words are rare.
+    """
+    indexes = indexes or store.indexes.current(connection)
+    visible = store.scopes.allowed(connection, Scope(scope.principal, scope.collections), indexes.generation)
+    return indexes.lexical if visible is None else Among(indexes.lexical, visible)
+
+
 def _lists(
     indexes: Indexes,
+    words: Bm25Index | Among,
     query: Query,
     vector: NDArray[np.float32] | None,
     weight: float,
@@ -201,8 +215,8 @@ def _lists(
     if mode != "dense":
         with watch.stage("bm25"):
             share = 1.0 - weight if vector is not None else 1.0
-            candidates = indexes.lexical.count() if allowed is None else len(allowed)
-            lists["bm25"] = Ranked(*indexes.lexical.search(query.text, depth, allowed), share, candidates)
+            candidates = words.count() if allowed is None else len(allowed)
+            lists["bm25"] = Ranked(*words.search(query.text, depth, allowed), share, candidates)
     if vector is not None and indexes.vectors is not None:
         with watch.stage("dense"):
             lists["dense"] = Ranked(*indexes.vectors.search(vector, depth, allowed), weight)
