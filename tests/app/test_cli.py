@@ -150,3 +150,19 @@ def test_check_sync_rm_export_import_and_doctor(cli, docs, tmp_path):
     assert "1 unchanged" in cli("sync", "-L", "second")
     out = cli("doctor", "-L", "second")
     assert "apsw" in out and "vectors" in out
+
+
+def test_thanks_in_a_chat_are_no_question(cli):
+    done = subprocess.run(
+        [sys.executable, "-m", "openbook", "chat"],
+        env=os.environ | {"OPENBOOK_HOME": str(cli.home)},
+        input="When does the ferry leave?\nThanks!\n谢谢\n\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "08:15" in done.stdout
+    assert "You're welcome" in done.stdout
+    assert "不客气" in done.stdout
+    assert "no answer" not in done.stdout

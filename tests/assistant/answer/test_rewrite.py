@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbook.assistant.answer.courtesy import without_courtesies
 from openbook.assistant.answer.rewrite import standalone
 
 DIALOGUES = [
@@ -17,6 +18,7 @@ DIALOGUES = [
 OSLO = [("What does the company pay for a room in Oslo?", "190 euros a night.")]
 TESLA = [("When did Tesla attain his patent?", "In 1900.")]
 RAIL = [("龙烟铁路位于哪里？", "龙烟铁路位于胶东半岛北侧海岸。")]
+TERM = [("专利权的期限是多久？", "发明专利权的期限为二十年。")]
 ROOMS = [("北京的住宿费上限是多少？", "每晚六百五十元。")]
 
 
@@ -47,6 +49,23 @@ ROOMS = [("北京的住宿费上限是多少？", "每晚六百五十元。")]
         ("由谁出资？", RAIL, "龙烟铁路由谁出资？"),
         ("吉他怎么调音？", RAIL, "吉他怎么调音？"),
         ("什么是孪生素数？", RAIL, "什么是孪生素数？"),
+        ("超过了怎么办？", TERM, "超过了怎么办？（专利权，期限）"),
+        ("要是没交怎么办？", TERM, "要是没交怎么办？（专利权，期限）"),
+        ("到期了呢？", TERM, "到期了（专利权，期限）"),
+        ("为什么？", TERM, "为什么？（专利权，期限）"),
+        ("然后呢？", TERM, "专利权的期限是多久？"),
+        ("火灾怎么办？", TERM, "火灾怎么办？"),
+        ("商标呢？", TERM, "商标的期限是多久？"),
+        ("商标呢？", [*TERM, ("超过了怎么办？", "专利权终止。")], "超过了怎么办？（商标，期限）"),
+        ("商标呢？", [("哪些发明不能授予专利权？", "科学发现。")], "哪些发明不能授予商标？"),
+        ("交通费呢？", [("住宿费超标怎么办？", "自理。")], "交通费超标怎么办？"),
+        ("没用完怎么办？", [("员工每年有几天年假？", "十五天。")], "没用完怎么办？（员工，年假）"),
+        ("好的，谢谢！那上海呢？", ROOMS, "上海的住宿费上限是多少？"),
+        ("那上海呢？", [*ROOMS, ("谢谢！", "")], "上海的住宿费上限是多少？"),
+        ("谢谢", ROOMS, "谢谢"),
+        ("Thanks!", OSLO, "Thanks!"),
+        ("Thanks! And in Hamburg?", OSLO, "What does the company pay for a room in Hamburg?"),
+        ("Who approves?", OSLO, "Who approves? (Oslo, company, pay, room)"),
         ("后者有多长？", [("甲线和乙线在哪里？", "在北方。")], "乙线有多长？"),
     ],
 )
@@ -93,3 +112,26 @@ def test_any_text_is_understood_somehow(question: str, history: list[tuple[str, 
     once = standalone(question, history)
     assert once == standalone(question, history)
     assert bool(once.strip()) >= bool(question.strip())
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Thanks!", ""),
+        ("OK, thank you very much.", ""),
+        ("I see.", ""),
+        ("谢谢", ""),
+        ("好的，谢谢你！", ""),
+        ("明白了。", ""),
+        ("你好，年假有几天？", "年假有几天？"),
+        ("Great, and who approves it?", "and who approves it?"),
+        ("Thanksgiving is when?", "Thanksgiving is when?"),
+        ("好处是什么？", "好处是什么？"),
+        ("了解公司规定的渠道有哪些？", "了解公司规定的渠道有哪些？"),
+        ("What is a thank you note?", "What is a thank you note?"),
+        ("Great Britain has how many counties?", "Great Britain has how many counties?"),
+        ("Is that all?", "Is that all?"),
+    ],
+)
+def test_thanks_and_greetings_ask_nothing(text: str, left: str) -> None:
+    assert without_courtesies(text) == left

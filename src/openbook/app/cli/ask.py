@@ -32,6 +32,7 @@ _WORDS = {
         "written": "written by {}",
         "foot": "({}; confidence {:.2f})",
         "searched": "(searched for: {})",
+        "welcome": "You're welcome. Ask on, or press Enter to end.",
     },
     "zh": {
         "near": "相近",
@@ -39,6 +40,7 @@ _WORDS = {
         "written": "由 {} 撰写",
         "foot": "（{}；置信度 {:.2f}）",
         "searched": "（检索的问题：{}）",
+        "welcome": "不客气。可以接着问，直接按回车结束。",
     },
 }
 ModelOption = Annotated[
@@ -88,6 +90,8 @@ def chat(
     library: LibraryOption = None,
 ) -> None:
     """Ask in a conversation; follow-up questions are understood from what went before. An empty line ends it."""
+    from openbook.assistant.answer.courtesy import without_courtesies
+
     chosen = settings()
     history: list[tuple[str, str]] = []
     said: set[str] = set()
@@ -99,6 +103,9 @@ def chat(
                 break
             if not question:
                 break
+            if not without_courtesies(question):
+                print(_WORDS["zh" if _is_chinese(question) else "en"]["welcome"])
+                continue
             answer = desk.ask(
                 question,
                 model=model or chosen.model,

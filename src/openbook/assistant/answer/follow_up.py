@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from openbook.assistant.answer.mentions import chinese_names, content_words, english_names, is_chinese
 
 _MOST_TERMS = 6
+_CARRIED = re.compile(r"[(（]([^()（）]+)[)）]$")
+"""What was carried to the last question already."""
 SHORT_WORDS = 12
 SHORT_CHARACTERS = 40
 
@@ -33,8 +36,9 @@ def is_short(answer: str) -> bool:
 def with_carried(question: str, turns: Sequence[Turn], *, answer_too: bool = False) -> str:
     """`question` with the subject of the last turn in brackets: its names, else its content words."""
     last = turns[-1]
-    found = names(last.question)
-    if len(found) < 2:
+    carried = _CARRIED.search(last.question)
+    found = re.split("，|, ", carried[1]) if carried else names(last.question)
+    if not carried and len(found) < 2:
         found = [*found, *(word for word in content_words(last.question) if not any(word in name for name in found))]
     if answer_too and is_short(last.answer):
         found = [*(names(last.answer) or [last.answer.rstrip(".。")]), *found]

@@ -56,6 +56,7 @@ _NOT_OWNED = frozenset(
     "from to in at on by for with about of after before when where soon again then and or as if because into over during "
     "go do be have get leave".split()
 )
+_BARE_WORDS = 2
 _PREPOSITIONS = r"in|at|on|for|of|from|to|with|by|under|during|about|after|before|since|near"
 _FRAGMENT_PREPOSITION = re.compile(rf"^({_PREPOSITIONS})\s+(.+)$", re.IGNORECASE)
 
@@ -188,6 +189,8 @@ def _ellipsis(question: str, turns: Sequence[Turn]) -> str:
     has_lead = bool(lead and lead[0].strip())
     body = _without_lead(question)
     asks = _ASKS.search(body) is not None
+    if asks and len(body.split()) <= _BARE_WORDS and not english_names(body):  # "Why?", "Who approves?"
+        return with_carried(body, turns)
     if not has_lead and (asks or len(body.split()) > 5):
         return question
     if asks and not re.search(r",\s*(?:which|what|who|when|where|how)\b", body):

@@ -40,6 +40,14 @@ _ATTRIBUTE = re.compile(
 )
 _FRAGMENT_ENDS = re.compile(r"[呢？?。！!\s]+$")
 _LONGEST_FRAGMENT = 14
+_IF = re.compile("^(?:如果|要是|假如|倘若|万一|若|一旦)")
+_CONSEQUENCE = re.compile(
+    "(?:怎么办|怎么处理|怎么算|如何处理|会怎样|会怎么样|会如何|有什么后果|什么后果|会被?罚|行吗|可以吗|为什么|为何)"
+)
+_CARRIED = re.compile("（(?P<terms>[^（）]+)）$")
+_NOT_NOUNS = ("交会", "没用")
+"""What the tagger makes of 不交会怎样 and 没用完."""
+_NOUNS = ("eng", "j", "l", "b", "i")
 
 
 def resolve_chinese(question: str, turns: Sequence[Turn]) -> str:
@@ -176,31 +184,53 @@ def _ellipsis(question: str, turns: Sequence[Turn]) -> str:
         return first.removesuffix("呢") + rest
     fragment = _FRAGMENT_ENDS.sub("", body)
     asks = _ASKS.search(fragment)
+    if not fragment:  # 然后呢, 还有呢
+        return turns[-1].question
     if not asks and len(fragment) <= _LONGEST_FRAGMENT:
         return _substituted(fragment, turns)
     return body if asks is None else _with_subject(body, turns)
 
 
 def _with_subject(question: str, turns: Sequence[Turn], *, always: bool = False) -> str:
-    """A question that names nothing ("位于哪里") gets the last subject; `always`: also one that names something."""
-    names_something = _NO_SUBJECT.match(question) is None or any(
-        word.kind[0] == "n" or word.kind in ("eng", "j", "l", "b") for word in tagged(question)
-    )
-    if names_something:
+    """A question that names nothing ("位于哪里") gets the last subject, one about a case ("超过了怎么办") all that the
+    last turn spoke of; `always`: also one that names something.
+    """
+    is_case = _CONSEQUENCE.search(question) is not None
+    if _has_noun(question) or not (is_case or _NO_SUBJECT.match(question)):
         return with_carried(question, turns) if always else question
+    if is_case:
+        return with_carried(question, turns)
     known = next((found for turn in reversed(turns) if (found := subject(turn.question))), "")
     return known + question if known else with_carried(question, turns)
 
 
+def _has_noun(text: str) -> bool:
+    return any(
+        (word.kind[0] == "n" or word.kind in _NOUNS) and not _ASKS.search(word.text) and len(word.text) > 1
+        for word in tagged(text)
+        if word.text not in _NOT_NOUNS
+    )
+
+
 def _substituted(fragment: str, turns: Sequence[Turn]) -> str:
-    """The last question with the fragment for its subject, or for what was asked about its subject."""
+    """The last question with the fragment for its subject, or for what was asked about its subject or object."""
     last = turns[-1].question
+    if _IF.match(fragment) or (fragment.endswith("了") and not _has_noun(fragment)):
+        return with_carried(fragment, turns)
+    carried = _CARRIED.search(last)
+    if carried:
+        kept = [term for term in carried["terms"].split("，")[1:] if _ATTRIBUTE.search(term)]
+        return f"{last[: carried.start()]}（{'，'.join([fragment, *kept])}）"
     about = subject(last)
     owner, of, rest = last.partition("的")
-    if _ATTRIBUTE.search(fragment):
+    if _ATTRIBUTE.search(fragment) and not (about and not of and about.endswith(fragment[-1])):
         return f"{about or owner}的{fragment}是多少？" if about or of else with_carried(fragment, turns)
     if of and rest and not _ASKS.search(owner) and len(owner) < _LONGEST_FRAGMENT:
         return f"{fragment}的{rest}"
     if about:
         return last.replace(about, fragment, 1)
+    objects = [word.text for word in tagged(last) if word.kind == "n" and not _ASKS.search(word.text)]
+    if objects and len(fragment) < _LONGEST_FRAGMENT // 2:  # 哪些发明不能授予专利权 + 商标呢
+        before, _, after = last.rpartition(objects[-1])
+        return before + fragment + after
     return with_carried(fragment, turns)

@@ -89,7 +89,9 @@ def phrases(text: str) -> list[str]:
 def content_words(text: str) -> list[str]:
     """Words that carry meaning, in order, each once: no function words, no stop words."""
     if is_chinese(text):
-        words = [word.text for word in tagged(text) if word.kind[0] in "nvabjmltsq" or word.kind in ("eng", "vn")]
+        words = _joined(
+            [word for word in tagged(text) if word.kind[0] in "nvabjmltsq" or word.kind in ("eng", "vn")], text
+        )
         found = [word for word in words if word not in STOPWORDS and word not in _ASKED and len(word) > 1]
     else:
         found = [
@@ -100,8 +102,23 @@ def content_words(text: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _joined(words: Sequence[Word], text: str) -> list[str]:
+    """The words; single characters that follow one another in `text` as one (年 + 假)."""
+    found: list[str] = []
+    alone = False
+    for word in words:
+        is_alone = len(word.text) == 1 and word.kind[0] in "nmtj"
+        if is_alone and alone and found[-1] + word.text in text:
+            found[-1] += word.text
+        else:
+            found.append(word.text)
+        alone = is_alone
+    return found
+
+
 _ASKED = frozenset(
-    "什么 多少 哪里 哪儿 哪个 怎么 如何 为什么 多久 几个 是否 没有 可以 需要 应该 时候 一个 第一个".split()
+    "怎么办 怎样 几天 几年 几次 什么 多少 哪里 哪儿 哪个 怎么 如何 为什么 多久 几个 "
+    "是否 没有 可以 需要 应该 时候 一个 第一个".split()
 )
 
 

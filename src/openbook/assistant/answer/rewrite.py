@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from openbook.assistant.answer.courtesy import without_courtesies
 from openbook.assistant.answer.follow_up import Turn
 from openbook.assistant.answer.follow_up_en import resolve_english
 from openbook.assistant.answer.follow_up_zh import resolve_chinese
@@ -21,13 +22,15 @@ _NOT_ANSWERS = ("The library has no answer", "The passages do not answer", "æ–‡å
 def standalone(question: str, history: Sequence[tuple[str, str]]) -> str:
     """The question as it would be asked without the `history` of (question, answer) pairs, oldest first.
 
-    Deterministic; the same question comes back when it needs nothing from before.
+    Deterministic; the same question comes back when it needs nothing from before. A turn that only thanks or greets is
+    passed over, and such words before a question are left out.
     """
     turns: list[Turn] = []
     for asked, answer in history[-MOST_TURNS:]:
         said = "" if answer.startswith(_NOT_ANSWERS) else answer.strip()
-        turns.append(Turn(_resolved(asked.strip(), turns), said))
-    return _resolved(question.strip(), turns)
+        if asks := without_courtesies(asked):
+            turns.append(Turn(_resolved(asks, turns), said))
+    return _resolved(without_courtesies(question) if turns else question.strip(), turns) or question.strip()
 
 
 def _resolved(question: str, turns: Sequence[Turn]) -> str:
