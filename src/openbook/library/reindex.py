@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import apsw
 
+from openbook.core.errors import OpenbookError
 from openbook.core.messages import Embedder
 from openbook.core.progress import Progress, silent
+from openbook.core.sandbox import WorkerFailure, WorkerPool
+from openbook.core.threads import available_cpus
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.generations import (
     abandon_building,
@@ -17,22 +21,37 @@ from openbook.library.catalogue.generations import (
     building_generation,
     create_generation,
 )
-from openbook.library.catalogue.packing import pack_vector
-from openbook.library.catalogue.rows import Generation, IndexedChunk
-from openbook.library.documents.model import Document
-from openbook.library.ingest.pipeline import BATCH_CHUNKS, similarity_of
-from openbook.library.ingest.work import counter_of
-from openbook.library.lexical.counts import count_terms
-from openbook.library.lexical.tokenize import TOKENIZER_VERSION, sequence
+from openbook.library.catalogue.packing import unpack_opening
+from openbook.library.catalogue.rows import ChunksOfPart, Generation, IndexedChunk, PartRow, ReadPart
+from openbook.library.documents.model import Opening, opening_to_plain
+from openbook.library.ingest.embedding import batches, embed_chunks
+from openbook.library.ingest.pipeline import similarity_of
+from openbook.library.ingest.shelf import Shelf
+from openbook.library.ingest.work import Plain, counter_of, document_of, indexed
+from openbook.library.lexical.tokenize import TOKENIZER_VERSION
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.split import split
 from openbook.library.store import LibraryStore, dimension_of, embedder_named
 
+SPLIT_TIMEOUT_S = 120.0
+"""The limit for one part of a document."""
+
 
 class Prepared(NamedTuple):
+    """`parts` can be taken until the next document is asked for."""
+
     document_id: int
-    text: str
-    chunks: list[IndexedChunk]
+    parts: Iterable[ChunksOfPart]
+
+
+class _Piece(NamedTuple):
+    """Part `number` of the `of` parts of a stored document, split again."""
+
+    document_id: int
+    number: int
+    of: int
+    part: PartRow
+    chunks: Sequence[IndexedChunk]
 
 
 def reembed(
@@ -72,7 +91,7 @@ def reembed(
             waiting = _without_chunks(connection, building.id)
         for done, prepared in enumerate(prepare(store, building, waiting), 1):
             with store.catalogue.write() as connection:
-                writes.put_chunks(connection, prepared.document_id, building.id, prepared.text, prepared.chunks)
+                writes.put_chunks(connection, prepared.document_id, building.id, prepared.parts)
                 lease.beat()
             progress("embedding", done, len(waiting), f"d{prepared.document_id}")
         with store.catalogue.read() as connection:
@@ -92,49 +111,78 @@ def _without_chunks(connection: apsw.Connection, generation_id: int) -> list[int
 
 
 def prepare(store: LibraryStore, generation: Generation, document_ids: Sequence[int]) -> Iterator[Prepared]:
-    """The documents with their chunks for `generation`, embedded in batches, in order."""
+    """The documents with their chunks for `generation`, split by workers and embedded in batches, in order."""
     settings = SplitSettings.model_validate_json(generation.splitter)
     embedder = store.embedder(generation)
-    tokens = counter_of(store.tokenizer(generation))
-    scorer = similarity_of(settings, embedder)
-    batch: list[tuple[int, Document, list[IndexedChunk]]] = []
+    with Shelf(store.directory) as shelf:
+        for batch in batches(_pieces(store, generation, settings, embedder, document_ids)):
+            embedded = embed_chunks([(piece.part.text, piece.chunks) for piece in batch], embedder)
+            for piece, chunks in zip(batch, embedded, strict=True):
+                kept = ReadPart(piece.part.start, piece.part.byte_start, "", "", b"", "", (), chunks)
+                parts = shelf.put(piece.number, piece.of, kept)
+                if parts is not None:
+                    found = (ChunksOfPart(one.start, one.byte_start, one.chunks) for one in parts)
+                    yield Prepared(piece.document_id, found)
+
+
+def _pieces(
+    store: LibraryStore,
+    generation: Generation,
+    settings: SplitSettings,
+    embedder: Embedder | None,
+    document_ids: Sequence[int],
+) -> Iterator[_Piece]:
+    if not document_ids:
+        return
+    sent: deque[tuple[int, int, int, PartRow]] = deque()
+    tokenizer = store.tokenizer(generation)
+
+    def tasks() -> Iterator[Plain]:
+        for one in _stored_parts(store, document_ids):
+            sent.append(one[:4])
+            yield _task(one[3], one[4], settings, tokenizer)
+
+    if settings.splitter == "semantic":  # it asks the embedder, which lives in this process
+        scorer = similarity_of(settings, embedder)
+        for task in tasks():
+            document = document_of(task)
+            chunks = indexed(document, split(document, settings, counter_of(tokenizer), scorer))
+            yield _Piece(*sent.popleft(), chunks)
+        return
+    workers = max(1, min(available_cpus(), len(document_ids)))
+    with WorkerPool("openbook.library.ingest.work:resplit", workers=workers, timeout_s=SPLIT_TIMEOUT_S) as pool:
+        for _, value in pool.map(tasks()):
+            document_id, number, of, part = sent.popleft()
+            if isinstance(value, WorkerFailure):
+                raise OpenbookError(
+                    f"d{document_id} cannot be split: {value.message}",
+                    f"take it out with `openbook rm d{document_id}`, or choose another splitter; the library is as it was",
+                )
+            yield _Piece(document_id, number, of, part, [IndexedChunk(*chunk) for chunk in value])
+
+
+def _stored_parts(store: LibraryStore, document_ids: Sequence[int]) -> Iterator[tuple[int, int, int, PartRow, str]]:
+    """(document, number, how many, part, title) of every part, each read when it is asked for."""
     for document_id in document_ids:
+        number, after = 0, -1
         with store.catalogue.read() as connection:
-            document = stored_document(connection, document_id)
-        chunks = [
-            IndexedChunk(
-                chunk,
-                count_terms(chunk.index_text).to_blob(),
-                " ".join(sequence(document.text[chunk.start : chunk.end])),
-                None,
-            )
-            for chunk in split(document, settings, tokens, scorer)
-        ]
-        batch.append((document_id, document, chunks))
-        if sum(len(one[2]) for one in batch) >= BATCH_CHUNKS:
-            yield from _embedded(batch, embedder)
-            batch = []
-    yield from _embedded(batch, embedder)
+            title = str(connection.execute("SELECT title FROM documents WHERE id = ?", (document_id,)).get)
+            of = reads.part_count(connection, document_id)
+        while number < of:
+            with store.catalogue.read() as connection:
+                part = reads.next_part(connection, document_id, after)
+            assert part is not None, "parts do not vanish while the lease is held"
+            yield document_id, number, of, part, title
+            number, after = number + 1, part.start
 
 
-def _embedded(batch: list[tuple[int, Document, list[IndexedChunk]]], embedder: Embedder | None) -> Iterator[Prepared]:
-    texts = [item.chunk.index_text for _, _, chunks in batch for item in chunks]
-    vectors = iter(embedder.embed(texts, "passage")) if embedder is not None and texts else None
-    for document_id, document, chunks in batch:
-        if vectors is not None:
-            chunks = [
-                IndexedChunk(item.chunk, item.counts, item.phrase_tokens, pack_vector(next(vectors))) for item in chunks
-            ]
-        yield Prepared(document_id, document.text, chunks)
-
-
-def stored_document(connection: apsw.Connection, document_id: int) -> Document:
-    """A document as it was read, without its anchors."""
-    row: Any = connection.execute("SELECT title, kind FROM documents WHERE id = ?", (document_id,)).fetchone()
-    title, kind = row
-    return Document(
-        text=reads.document_text(connection, document_id),
-        blocks=reads.document_blocks(connection, document_id),
-        title=title,
-        kind=kind,
-    )
+def _task(part: PartRow, title: str, settings: SplitSettings, tokenizer: str | None) -> Plain:
+    stored = unpack_opening(part.opening)
+    return {
+        "text": part.text,
+        "blocks": part.blocks,
+        "opening": opening_to_plain(stored.opening if stored is not None else Opening()),
+        "title": title,
+        "split": settings.model_dump(),
+        "tokenizer": tokenizer,
+    }

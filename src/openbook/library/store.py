@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openbook.core.errors import IncompatibleEmbedder, ModelUnavailable, UsageError
+from openbook.core.errors import IncompatibleEmbedder, ModelUnavailable, OpenbookError, UsageError
 from openbook.core.messages import Embedder, Reranker
 from openbook.library.catalogue.catalogue import Catalogue, is_library
 from openbook.library.catalogue.connection import CATALOGUE
 from openbook.library.catalogue.generations import active_generation, create_generation
 from openbook.library.catalogue.rows import Generation
+from openbook.library.catalogue.schema import SCHEMA_VERSION
 from openbook.library.embed.describe import LocalEmbedderDescription
 from openbook.library.embed.open import describe_embedder, is_url, open_embedder
 from openbook.library.lexical.tokenize import TOKENIZER_VERSION
@@ -66,6 +68,7 @@ class LibraryStore:
     ) -> None:
         self.directory = directory
         self.catalogue = Catalogue(directory)
+        _bring_up_to_date(self.catalogue)
         self.precision = precision
         self.reranker = reranker
         self._given_embedder = embedder
@@ -200,6 +203,16 @@ def _names_in(directory: Path) -> list[str]:
         return []
     except OSError as error:
         raise UsageError(f"{directory} cannot be a library: {error.strerror}", "name a new directory") from error
+
+
+def _bring_up_to_date(catalogue: Catalogue) -> None:
+    """Gives a library that an older version wrote the present schema. What is damaged is said where it is used."""
+    with suppress(OpenbookError):
+        with catalogue.read() as connection:
+            version = connection.pragma("user_version")
+        if 0 < version < SCHEMA_VERSION:
+            with catalogue.write():
+                pass
 
 
 def matching(embedder: Embedder, generation: Generation) -> Embedder:

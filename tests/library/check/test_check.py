@@ -34,8 +34,8 @@ def truncate_derived(connection: apsw.Connection, directory: Path) -> None:
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "a document's text was changed": sql("UPDATE documents SET text = replace(text, '12', '13') WHERE id = 1"),
-    "a document's blocks are garbage": sql("UPDATE documents SET blocks = x'00ff' WHERE id = 1"),
+    "a document's text was changed": sql("UPDATE parts SET text = replace(text, '12', '13') WHERE document_id = 1"),
+    "a document's blocks are garbage": sql("UPDATE parts SET blocks = x'00ff' WHERE document_id = 1"),
     "a chunk's span was moved": sql("UPDATE chunks SET start = start + 1 WHERE id = 1"),
     "a chunk is missing": sql("DELETE FROM chunks WHERE id = 2"),
     "term counts are missing": sql("DELETE FROM term_counts WHERE chunk_id = 1"),
@@ -104,7 +104,7 @@ def test_a_document_whose_text_and_file_are_both_gone_is_said_to_be_lost(open_li
     library.add(folder)
     (folder / "ferry.md").unlink()
     with library.store.catalogue.write() as connection:
-        connection.execute("UPDATE documents SET text = 'x' WHERE title = 'Ferry'")
+        connection.execute("UPDATE parts SET text = 'x' WHERE document_id = (SELECT id FROM documents WHERE title = 'Ferry')")
     done = library.repair(library.check())
     assert any("was lost" in line and "ferry.md" in line for line in done)
     assert library.check() == []

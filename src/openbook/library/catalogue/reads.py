@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openbook.core.errors import UsageError
-from openbook.library.catalogue.packing import unpack_anchors, unpack_blocks
-from openbook.library.catalogue.rows import ChunkRow, DocumentRow, PathRow, Root
+from openbook.library.catalogue.packing import unpack_anchors, unpack_blocks, unpack_opening
+from openbook.library.catalogue.rows import ChunkRow, DocumentRow, PartRow, PathRow, Root, StoredChunk
 from openbook.library.catalogue.scope import Scope
 from openbook.library.documents.model import Anchor, Block
 
@@ -69,29 +69,98 @@ def find_document(connection: apsw.Connection, scope: Scope, name: str) -> Docum
 
 
 def document_text(connection: apsw.Connection, document_id: int) -> str:
-    return str(connection.execute("SELECT text FROM documents WHERE id = ?", (document_id,)).get)
+    """The whole text; `document_texts` gives that of a large document part by part."""
+    return "".join(document_texts(connection, document_id))
 
 
-def document_blocks(connection: apsw.Connection, document_id: int) -> tuple[Block, ...]:
-    return unpack_blocks(connection.execute("SELECT blocks FROM documents WHERE id = ?", (document_id,)).get)
+def document_texts(connection: apsw.Connection, document_id: int) -> Iterator[str]:
+    """The text of a document in pieces, each with what stands before it."""
+    for (text,) in connection.execute(
+        "SELECT glue || text FROM parts WHERE document_id = ? ORDER BY start", (document_id,)
+    ):
+        yield str(text)
+
+
+def next_part(connection: apsw.Connection, document_id: int, after: int = -1) -> PartRow | None:
+    """The part of a document whose start is the next after `after`."""
+    query = (
+        "SELECT id, start, byte_start, glue, opening, blocks, text FROM parts WHERE document_id = ? AND start > ? "
+        "ORDER BY start LIMIT 1"
+    )
+    row = connection.execute(query, (document_id, after)).fetchone()
+    return PartRow(*row) if row else None
+
+
+def document_parts(connection: apsw.Connection, document_id: int) -> Iterator[PartRow]:
+    """The parts of a document in order, one at a time in memory."""
+    after = -1
+    while (part := next_part(connection, document_id, after)) is not None:
+        yield part
+        after = part.start
+
+
+def part_count(connection: apsw.Connection, document_id: int) -> int:
+    return int(connection.execute("SELECT count(*) FROM parts WHERE document_id = ?", (document_id,)).get)
+
+
+def document_blocks(
+    connection: apsw.Connection, document_id: int, start: int = 0, end: int | None = None
+) -> tuple[Block, ...]:
+    """The blocks of a document; with `start` and `end`, at least those that overlap that span of its text."""
+    last = 1 << 62 if end is None else end
+    rows = connection.execute(
+        "SELECT start, opening, blocks FROM parts WHERE document_id = ?1 AND start < ?3 AND start >= "
+        "(SELECT coalesce(max(start), 0) FROM parts WHERE document_id = ?1 AND start <= ?2) ORDER BY start",
+        (document_id, start, max(last, start + 1)),
+    )
+    found: list[Block] = []
+    for part_start, packed, blocks in rows:
+        opening = unpack_opening(packed)
+        for number, block in enumerate(unpack_blocks(blocks)):
+            header_end = block.header_end + part_start if block.header_end >= 0 else -1
+            block = block._replace(start=block.start + part_start, end=block.end + part_start, header_end=header_end)
+            if number == 0 and opening is not None and opening.opening.continues:
+                block = block._replace(start=opening.begin, header_end=opening.header_end)
+                if found:
+                    found.pop()
+            found.append(block)
+    return tuple(found)
 
 
 def document_metadata(connection: apsw.Connection, document_id: int) -> dict[str, str]:
     return dict(json.loads(connection.execute("SELECT metadata FROM documents WHERE id = ?", (document_id,)).get))
 
 
-def document_anchors(connection: apsw.Connection, document_id: int) -> list[Anchor]:
-    rows = connection.execute("SELECT run FROM anchors WHERE document_id = ? ORDER BY start", (document_id,))
-    return [anchor for (run,) in rows for anchor in unpack_anchors(run)]
-
-
 def anchors_between(connection: apsw.Connection, document_id: int, start: int, end: int) -> list[Anchor]:
     """The anchors that overlap `start:end`, in order."""
     rows = connection.execute(
-        'SELECT run FROM anchors WHERE document_id = ? AND start < ? AND "end" > ? ORDER BY start',
+        'SELECT start, run FROM anchors WHERE document_id = ? AND start < ? AND "end" > ? ORDER BY start',
         (document_id, end, start),
     )
-    return [anchor for (run,) in rows for anchor in unpack_anchors(run) if anchor.start < end and anchor.end > start]
+    anchors = (anchor for first, run in rows for anchor in unpack_anchors(run, first))
+    return [anchor for anchor in anchors if anchor.start < end and anchor.end > start]
+
+
+def anchor_runs(connection: apsw.Connection, document_id: int, part: PartRow) -> Iterator[tuple[int, int, bytes]]:
+    """(start, end, packed run) of a part's anchors, offsets of the part."""
+    yield from connection.execute(
+        'SELECT start - ?2, "end" - ?2, run FROM anchors WHERE document_id = ?1 AND start >= ?2 AND start < ?3 ORDER BY start',
+        (document_id, part.start, part.start + max(len(part.text), 1)),
+    )
+
+
+def chunks_of_part(
+    connection: apsw.Connection, document_id: int, generation_id: int, part: PartRow
+) -> Iterator[StoredChunk]:
+    """The chunks of a generation that begin in a part, in order."""
+    query = (
+        'SELECT c.id, c.start, c."end", c.byte_start, c.byte_end, c.prefix, c.crc, t.counts, v.vector FROM chunks c '
+        "LEFT JOIN term_counts t ON t.chunk_id = c.id LEFT JOIN vectors v ON v.chunk_id = c.id "
+        "WHERE c.document_id = ? AND c.generation_id = ? AND c.start >= ? AND c.start < ? ORDER BY c.start, c.id"
+    )
+    end = part.start + max(len(part.text), 1)
+    for row in connection.execute(query, (document_id, generation_id, part.start, end)):
+        yield StoredChunk(*row)
 
 
 def chunks_by_id(
@@ -100,25 +169,27 @@ def chunks_by_id(
     """The chunks of `ids` that exist in this generation and that `scope` shows; what is gone or forbidden is absent."""
     condition, bindings = scope.where()
     query = (
-        'SELECT c.id, c.document_id, c.start, c."end", c.byte_start, c.byte_end, c.heading, c.page, c.tokens, c.language '
+        'SELECT c.id, c.document_id, c.start, c."end", c.byte_start, c.byte_end, c.heading, c.page, c.tokens, c.language, '
+        "(SELECT id FROM parts t WHERE t.document_id = c.document_id AND t.start <= c.start ORDER BY t.start DESC LIMIT 1) "
         "FROM chunks c JOIN documents d ON d.id = c.document_id "
         f"WHERE c.id IN (SELECT value FROM json_each(?)) AND c.generation_id = ? AND {condition}"
     )
     found: dict[int, ChunkRow] = {}
     for row in list(connection.execute(query, [json.dumps([int(i) for i in ids]), generation_id, *bindings])):
-        chunk_id, document_id, start, end, byte_start, byte_end, heading, page, tokens, language = row
-        text = slice_of_text(connection, document_id, byte_start, byte_end)
+        chunk_id, document_id, start, end, byte_start, byte_end, heading, page, tokens, language, part = row
+        text = slice_of_text(connection, part, byte_start, byte_end)
         found[chunk_id] = ChunkRow(
             chunk_id, document_id, start, end, text, tuple(json.loads(heading)), page, tokens, language
         )
     return found
 
 
-def slice_of_text(connection: apsw.Connection, document_id: int, byte_start: int, byte_end: int) -> str:
-    """The slice of a document's text, read without reading the rest of it."""
-    blob = connection.blob_open("main", "documents", "text", document_id, False)
+def slice_of_text(connection: apsw.Connection, part_id: int, byte_start: int, byte_end: int) -> str:
+    """A slice of a document's text that lies in one part, read without reading the rest of it."""
+    begin = connection.execute("SELECT byte_start FROM parts WHERE id = ?", (part_id,)).get
+    blob = connection.blob_open("main", "parts", "text", part_id, False)
     try:
-        blob.seek(byte_start)
+        blob.seek(byte_start - begin)
         return bytes(blob.read(byte_end - byte_start)).decode("utf-8")
     finally:
         blob.close()
@@ -126,8 +197,19 @@ def slice_of_text(connection: apsw.Connection, document_id: int, byte_start: int
 
 def text_between(connection: apsw.Connection, document_id: int, start: int, end: int) -> str:
     """The slice `start:end` in code points; for spans that are not those of a chunk."""
-    query = "SELECT substr(text, ? + 1, ? - ?) FROM documents WHERE id = ?"
-    return str(connection.execute(query, (start, end, start, document_id)).get)
+    rows = connection.execute(
+        "SELECT start, glue, substr(text, max(?2 - start, 0) + 1, ?3 - max(?2, start)) FROM parts "
+        "WHERE document_id = ?1 AND start - length(glue) < ?3 AND start >= "
+        "(SELECT coalesce(max(start), 0) FROM parts WHERE document_id = ?1 AND start <= ?2) ORDER BY start",
+        (document_id, start, end),
+    )
+    found = ""
+    for part_start, glue, text in rows:
+        before = part_start - len(
+            glue
+        )  # the glue of the first part that is wanted is not, unless the slice begins there
+        found += glue[max(start - before, 0) : max(end - before, 0)] + (text if end > part_start else "")
+    return found
 
 
 def documents_of_chunks(connection: apsw.Connection, ids: Sequence[int]) -> dict[int, int]:

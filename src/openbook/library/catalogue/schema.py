@@ -1,20 +1,36 @@
 """The tables of `library.sqlite3`, the truth of a library. Everything under `derived/` can be made from them.
 
-Reading order: collections and who may read them; roots and the paths found there; documents; generations, and what a
-generation owns (chunks, term counts, vectors); the logs that derived and external indexes follow; the ingest lease.
+Reading order: collections and who may read them; roots and the paths found there; documents and their text; generations, and
+what a generation owns (chunks, term counts, vectors); the logs that derived and external indexes follow; the ingest lease.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import apsw
+import msgpack
 
 from openbook.core.errors import CorruptLibrary
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-SCHEMA = """
+PARTS = """
+CREATE TABLE parts (                        -- the text of a document: one part, or as many as a large file was read in
+    id INTEGER PRIMARY KEY,
+    document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
+    start INTEGER NOT NULL,                 -- code points of the document before `text`
+    byte_start INTEGER NOT NULL,            -- the same in UTF-8 bytes
+    glue TEXT NOT NULL,                     -- what stands before `text`
+    opening TEXT NOT NULL,                  -- JSON: what holds where the part begins; '' for the first
+    blocks BLOB NOT NULL,                   -- packed, see packing.py; before the text, to be read without it
+    text TEXT NOT NULL,
+    UNIQUE (document_id, start)
+);
+"""
+
+SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE collections (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
@@ -44,18 +60,17 @@ CREATE TABLE documents (                    -- one row a content, however many p
     language TEXT NOT NULL,
     modified REAL NOT NULL,                 -- of the file, seconds since 1970
     size_bytes INTEGER NOT NULL,
-    text TEXT NOT NULL,
-    text_sha256 TEXT NOT NULL,
-    blocks BLOB NOT NULL,                   -- packed, see packing.py
+    text_sha256 TEXT NOT NULL,              -- of the text of all parts
     receipt TEXT NOT NULL,                  -- JSON
-    metadata TEXT NOT NULL DEFAULT '{}',    -- JSON
+    metadata TEXT NOT NULL DEFAULT '{{}}',    -- JSON
     UNIQUE (collection_id, sha256, suffix)
 );
+{PARTS}
 CREATE TABLE anchors (                      -- where the text stands in the file, in runs of up to 256
     document_id INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
     start INTEGER NOT NULL,
     "end" INTEGER NOT NULL,
-    run BLOB NOT NULL,
+    run BLOB NOT NULL,                      -- packed, see packing.py
     PRIMARY KEY (document_id, start)
 ) WITHOUT ROWID;
 
@@ -86,7 +101,7 @@ CREATE TABLE chunks (                       -- never changed, and an id is never
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     generation_id INTEGER NOT NULL REFERENCES generations(id),
     document_id INTEGER NOT NULL REFERENCES documents(id),
-    start INTEGER NOT NULL,                 -- code points of documents.text
+    start INTEGER NOT NULL,                 -- code points of the document's text
     "end" INTEGER NOT NULL,
     byte_start INTEGER NOT NULL,            -- the same slice in its UTF-8 bytes
     byte_end INTEGER NOT NULL,
@@ -97,7 +112,7 @@ CREATE TABLE chunks (                       -- never changed, and an id is never
     language TEXT NOT NULL,
     crc INTEGER NOT NULL                    -- of slice, prefix, term counts and vector
 );
-CREATE INDEX chunks_document ON chunks (document_id, generation_id);
+CREATE INDEX chunks_document ON chunks (document_id, generation_id, start);
 CREATE TABLE term_counts (chunk_id INTEGER PRIMARY KEY, counts BLOB NOT NULL);
 CREATE TABLE vectors (chunk_id INTEGER PRIMARY KEY, vector BLOB NOT NULL);      -- (E,) float16
 CREATE VIRTUAL TABLE phrases USING fts5(tokens, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 0");
@@ -120,7 +135,28 @@ CREATE TABLE lease (
 INSERT INTO collections (name) VALUES ('default');
 """
 
-MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {}
+
+def _text_into_parts(connection: apsw.Connection) -> None:
+    """Version 2: the text and blocks of a document stand in `parts`, and a run of anchors counts from its own start."""
+    connection.execute(PARTS)
+    connection.execute(
+        "INSERT INTO parts (document_id, start, byte_start, glue, opening, blocks, text) "
+        "SELECT id, 0, 0, '', '', blocks, text FROM documents ORDER BY id"
+    )
+    keys = connection.execute("SELECT document_id, start FROM anchors").fetchall()
+    for document_id, start in keys:
+        key = (document_id, start)
+        run = connection.execute("SELECT run FROM anchors WHERE document_id = ? AND start = ?", key).get
+        rows = [[row[0] - start, row[1] - start, *row[2:]] for row in msgpack.unpackb(zlib.decompress(run))]
+        packed = zlib.compress(msgpack.packb(rows), 3)
+        connection.execute("UPDATE anchors SET run = ? WHERE document_id = ? AND start = ?", (packed, *key))
+    connection.execute("DROP INDEX chunks_document")
+    connection.execute("CREATE INDEX chunks_document ON chunks (document_id, generation_id, start)")
+    connection.execute("ALTER TABLE documents DROP COLUMN blocks")
+    connection.execute("ALTER TABLE documents DROP COLUMN text")
+
+
+MIGRATIONS: dict[int, Callable[[apsw.Connection], None]] = {1: _text_into_parts}
 """From schema version N to N + 1."""
 
 

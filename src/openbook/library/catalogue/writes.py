@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
 
 from openbook.core.faults import fault_point
-from openbook.library.catalogue.packing import chunk_crc, pack_anchors, pack_blocks
-from openbook.library.catalogue.rows import FoundFile, IndexedChunk, ReadDocument
-from openbook.library.documents.model import Document
+from openbook.library.catalogue.packing import with_vector
+from openbook.library.catalogue.rows import ChunksOfPart, FoundFile, ReadDocument, ReadPart
+
+_DELETED_TOGETHER = 1_000
 
 
 def collection_id(connection: apsw.Connection, name: str) -> int:
@@ -63,43 +62,37 @@ def put_document(connection: apsw.Connection, read: ReadDocument, generation_id:
     else:
         document_id = _insert_document(connection, collection, read)
     fault_point("statement")
-    _put_anchors(connection, document_id, read.document)
-    put_chunks(connection, document_id, generation_id, read.document.text, read.chunks)
+    put_chunks(connection, document_id, generation_id, _put_parts(connection, document_id, read.parts))
     _put_path(connection, file, collection, document_id)
     return document_id
 
 
 def put_chunks(
-    connection: apsw.Connection, document_id: int, generation_id: int, text: str, chunks: Sequence[IndexedChunk]
+    connection: apsw.Connection, document_id: int, generation_id: int, parts: Iterable[ChunksOfPart]
 ) -> None:
     """Adds the chunks of a document to a generation, in order, and tells the outbox."""
-    position, byte_position = 0, 0
-    for item in chunks:
-        chunk = item.chunk
-        if chunk.start < position:
-            position, byte_position = 0, 0
-        byte_start = byte_position + _byte_length(text, position, chunk.start)
-        slice_text = text[chunk.start : chunk.end]
-        byte_end = byte_start + _byte_length(slice_text, 0, len(slice_text))
-        position, byte_position = chunk.start, byte_start
-        prefix = chunk.index_text.removesuffix(slice_text)
-        row = connection.execute(
+    for part in parts:
+        _put_chunks(connection, document_id, generation_id, part)
+    _tell_outbox(connection, "upsert", document_id, generation_id)
+
+
+def _put_chunks(connection: apsw.Connection, document_id: int, generation_id: int, part: ChunksOfPart) -> None:
+    for chunk in part.chunks:
+        connection.execute(
             'INSERT INTO chunks (generation_id, document_id, start, "end", byte_start, byte_end, prefix, heading, page, '
             "tokens, language, crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(generation_id, document_id, chunk.start, chunk.end, byte_start, byte_end, prefix),
-                *(json.dumps(chunk.heading, ensure_ascii=False), chunk.page, chunk.tokens, chunk.language),
-                chunk_crc(slice_text, prefix, item.counts, item.vector),
+                *(generation_id, document_id, part.start + chunk.start, part.start + chunk.end),
+                *(part.byte_start + chunk.byte_start, part.byte_start + chunk.byte_end, chunk.prefix, chunk.heading),
+                *(chunk.page, chunk.tokens, chunk.language, with_vector(chunk.crc, chunk.vector)),
             ),
         )
-        del row
         chunk_id = connection.last_insert_rowid()
-        connection.execute("INSERT INTO term_counts VALUES (?, ?)", (chunk_id, item.counts))
-        if item.vector is not None:
-            connection.execute("INSERT INTO vectors VALUES (?, ?)", (chunk_id, item.vector))
-        connection.execute("INSERT INTO phrases (rowid, tokens) VALUES (?, ?)", (chunk_id, item.phrase_tokens))
+        connection.execute("INSERT INTO term_counts VALUES (?, ?)", (chunk_id, chunk.counts))
+        if chunk.vector is not None:
+            connection.execute("INSERT INTO vectors VALUES (?, ?)", (chunk_id, chunk.vector))
+        connection.execute("INSERT INTO phrases (rowid, tokens) VALUES (?, ?)", (chunk_id, chunk.phrase_tokens))
         fault_point("statement")
-    _tell_outbox(connection, "upsert", document_id, generation_id)
 
 
 def attach_path(connection: apsw.Connection, file: FoundFile, document_id: int) -> int:
@@ -182,27 +175,30 @@ def drop_empty_roots(connection: apsw.Connection, named: Sequence[str]) -> None:
     )
 
 
-def set_version(connection: apsw.Connection, collection: str, sha256: str, suffix: str, version: int) -> None:
-    """Gives a document that was imported the version that it had."""
+def complete_import(connection: apsw.Connection, document_id: int, version: int, text_sha256: str) -> None:
+    """Gives a document that was imported the version that it had, and the hash that its text was found to have."""
     connection.execute(
-        "UPDATE documents SET version = ? WHERE collection_id = ? AND sha256 = ? AND suffix = ?",
-        (version, collection_id(connection, collection), sha256, suffix),
+        "UPDATE documents SET version = ?, text_sha256 = ? WHERE id = ?", (version, text_sha256, document_id)
     )
 
 
-def delete_chunks(connection: apsw.Connection, condition: str, bindings: Iterable[int]) -> None:
+def delete_chunks(connection: apsw.Connection, condition: str, bindings: Sequence[int]) -> None:
     """Deletes chunks with all that belongs to them, and logs each for the derived and the external indexes."""
-    rows = list(connection.execute(f"SELECT id, generation_id FROM chunks WHERE {condition}", tuple(bindings)))
-    for chunk_id, generation_id in rows:
-        connection.execute("DELETE FROM phrases WHERE rowid = ?", (chunk_id,))
-        connection.execute("DELETE FROM term_counts WHERE chunk_id = ?", (chunk_id,))
-        connection.execute("DELETE FROM vectors WHERE chunk_id = ?", (chunk_id,))
-        connection.execute("INSERT INTO deletions (chunk_id, generation_id) VALUES (?, ?)", (chunk_id, generation_id))
-        connection.execute(
-            "INSERT INTO outbox (operation, chunk_id, generation_id) VALUES ('delete', ?, ?)", (chunk_id, generation_id)
-        )
-        connection.execute("DELETE FROM chunks WHERE id = ?", (chunk_id,))
-        fault_point("statement")
+    query = f"SELECT id, generation_id FROM chunks WHERE {condition} LIMIT {_DELETED_TOGETHER}"
+    while rows := connection.execute(query, tuple(bindings)).fetchall():
+        for chunk_id, generation_id in rows:
+            connection.execute("DELETE FROM phrases WHERE rowid = ?", (chunk_id,))
+            connection.execute("DELETE FROM term_counts WHERE chunk_id = ?", (chunk_id,))
+            connection.execute("DELETE FROM vectors WHERE chunk_id = ?", (chunk_id,))
+            connection.execute(
+                "INSERT INTO deletions (chunk_id, generation_id) VALUES (?, ?)", (chunk_id, generation_id)
+            )
+            connection.execute(
+                "INSERT INTO outbox (operation, chunk_id, generation_id) VALUES ('delete', ?, ?)",
+                (chunk_id, generation_id),
+            )
+            connection.execute("DELETE FROM chunks WHERE id = ?", (chunk_id,))
+            fault_point("statement")
 
 
 def _insert_document(connection: apsw.Connection, collection: int, read: ReadDocument) -> int:
@@ -225,33 +221,34 @@ def _update_document(connection: apsw.Connection, document_id: int, read: ReadDo
     return document_id
 
 
-def _document_columns(read: ReadDocument) -> dict[str, str | int | float | bytes]:
-    document, file = read.document, read.file
+def _document_columns(read: ReadDocument) -> dict[str, str | int | float]:
+    file = read.file
     return {
         "sha256": file.sha256,
         "suffix": file.suffix,
-        "kind": document.kind,
-        "title": document.title,
+        "kind": read.kind,
+        "title": read.title,
         "language": read.language,
         "modified": file.mtime_ns / 1e9,
         "size_bytes": file.size_bytes,
-        "text": document.text,
-        "text_sha256": text_sha256(document.text),
-        "blocks": pack_blocks(document.blocks),
-        "receipt": json.dumps(asdict(document.receipt) | {"seconds": round(read.seconds, 3)}, ensure_ascii=False),
-        "metadata": json.dumps(dict(document.metadata), ensure_ascii=False),
+        "text_sha256": read.text_sha256,
+        "receipt": read.receipt,
+        "metadata": read.metadata,
     }
 
 
-def text_sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _put_anchors(connection: apsw.Connection, document_id: int, document: Document) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO anchors VALUES (?, ?, ?, ?)",
-        ((document_id, start, end, run) for start, end, run in pack_anchors(document.anchors)),
-    )
+def _put_parts(connection: apsw.Connection, document_id: int, parts: Iterable[ReadPart]) -> Iterator[ChunksOfPart]:
+    """Stores text, blocks and anchors part by part, and gives the chunks that belong to each."""
+    for part in parts:
+        connection.execute(
+            "INSERT INTO parts (document_id, start, byte_start, glue, opening, blocks, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (document_id, part.start, part.byte_start, part.glue, part.opening, part.blocks, part.text),
+        )
+        connection.executemany(
+            "INSERT OR REPLACE INTO anchors VALUES (?, ?, ?, ?)",
+            ((document_id, part.start + start, part.start + end, run) for start, end, run in part.anchors),
+        )
+        yield ChunksOfPart(part.start, part.byte_start, part.chunks)
 
 
 def _put_path(connection: apsw.Connection, file: FoundFile, collection: int, document_id: int) -> None:
@@ -275,6 +272,7 @@ def _delete_if_unreachable(connection: apsw.Connection, document_id: int) -> Non
 def _delete_content(connection: apsw.Connection, document_id: int) -> None:
     delete_chunks(connection, "document_id = ?", (document_id,))
     connection.execute("DELETE FROM anchors WHERE document_id = ?", (document_id,))
+    connection.execute("DELETE FROM parts WHERE document_id = ?", (document_id,))
 
 
 def _tell_outbox(connection: apsw.Connection, operation: str, document_id: int, generation_id: int) -> None:
@@ -283,7 +281,3 @@ def _tell_outbox(connection: apsw.Connection, operation: str, document_id: int, 
         "SELECT ?, id, generation_id FROM chunks WHERE document_id = ? AND generation_id = ? ORDER BY id",
         (operation, document_id, generation_id),
     )
-
-
-def _byte_length(text: str, start: int, end: int) -> int:
-    return len(text[start:end].encode("utf-8"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import apsw
 import numpy as np
@@ -12,9 +13,14 @@ from openbook.core.errors import CorruptLibrary
 from openbook.core.progress import Progress, silent
 from openbook.library.catalogue import reads
 from openbook.library.catalogue.generations import active_generation
-from openbook.library.catalogue.packing import chunk_crc, unpack_anchors, unpack_blocks, unpack_vectors
-from openbook.library.catalogue.rows import Generation
-from openbook.library.catalogue.writes import text_sha256
+from openbook.library.catalogue.packing import (
+    chunk_crc,
+    unpack_anchors,
+    unpack_blocks,
+    unpack_opening,
+    unpack_vectors,
+)
+from openbook.library.catalogue.rows import Generation, PartRow, StoredChunk
 from openbook.library.lexical.counts import count_terms
 from openbook.library.lexical.tokenize import TOKENIZER_VERSION, sequence
 from openbook.library.store import LibraryStore
@@ -51,8 +57,8 @@ def _inspect(store: LibraryStore, progress: Progress) -> list[Problem]:
         generation = active_generation(connection)
         found += _orphans(connection)
         found += _generation(store, generation)
-        found += _documents(connection, generation, progress)
-        found += _phrases(connection, generation)
+        found += _phrase_ids(connection)
+        found += _documents(connection, generation, progress, phrases=not any(one.cure == "phrases" for one in found))
         found += [Problem(text, "derived") for text in store.indexes.damage(connection)]
         return found
 
@@ -95,76 +101,99 @@ def _generation(store: LibraryStore, generation: Generation) -> Iterator[Problem
     del store
 
 
-def _documents(connection: apsw.Connection, generation: Generation, progress: Progress) -> Iterator[Problem]:
+def _documents(
+    connection: apsw.Connection, generation: Generation, progress: Progress, *, phrases: bool
+) -> Iterator[Problem]:
+    """What is wrong with each document and its chunks; with `phrases`, also which chunks the full text does not find."""
     ids = [row[0] for row in connection.execute("SELECT id FROM documents ORDER BY id")]
+    missing = 0
     for number, document_id in enumerate(ids, 1):
         progress("checking", number, len(ids), f"d{document_id}")
         problem = _content(connection, document_id)
         if problem is not None:
             yield Problem(f"d{document_id}: {problem}", "reread", document_id)
             continue
-        text = reads.document_text(connection, document_id)
-        for problem in _chunks(connection, document_id, text, generation):
-            yield Problem(f"d{document_id}: {problem}", "reindex", document_id)
+        for part in reads.document_parts(connection, document_id):
+            for problem in _chunks(connection, document_id, part, generation):
+                yield Problem(f"d{document_id}: {problem}", "reindex", document_id)
+            missing += _not_found(connection, document_id, part, generation) if phrases else 0
+    if missing:
+        yield Problem(f"full text does not find {missing} chunks by their first words", "phrases")
 
 
 def _content(connection: apsw.Connection, document_id: int) -> str | None:
-    row: Any = connection.execute(
-        "SELECT text, text_sha256, blocks FROM documents WHERE id = ?", (document_id,)
-    ).fetchone()
-    text, sha256, blocks = row
-    if text_sha256(text) != sha256:
+    """What is wrong with the text of a document, its blocks or its anchors."""
+    digest = hashlib.sha256()
+    position = byte_position = parts = 0
+    for part in reads.document_parts(connection, document_id):
+        text = part.text.encode("utf-8", "surrogatepass")
+        glue = part.glue.encode("utf-8", "surrogatepass")
+        if (part.start, part.byte_start) != (position + len(part.glue), byte_position + len(glue)):
+            return "its parts do not follow each other"
+        digest.update(glue + text)
+        position, byte_position = part.start + len(part.text), part.byte_start + len(text)
+        parts += 1
+        problem = _spans(connection, document_id, part)
+        if problem is not None:
+            return problem
+    sha256 = connection.execute("SELECT text_sha256 FROM documents WHERE id = ?", (document_id,)).get
+    if digest.hexdigest() != sha256 or not parts:
         return "the text does not have its hash"
+    end = connection.execute('SELECT coalesce(max("end"), 0) FROM anchors WHERE document_id = ?', (document_id,)).get
+    return "an anchor lies outside the text" if end > position else None
+
+
+def _spans(connection: apsw.Connection, document_id: int, part: PartRow) -> str | None:
     try:
-        spans = [(block.start, block.end) for block in unpack_blocks(blocks)]
-        for (run,) in connection.execute("SELECT run FROM anchors WHERE document_id = ?", (document_id,)):
-            spans += [(anchor.start, anchor.end) for anchor in unpack_anchors(run)]
+        unpack_opening(part.opening)
+        spans = [(block.start, block.end) for block in unpack_blocks(part.blocks)]
+        for start, _, run in reads.anchor_runs(connection, document_id, part):
+            spans += [(anchor.start, anchor.end) for anchor in unpack_anchors(run, start)]
     except Exception as error:  # a damaged blob fails in zlib, msgpack or its shape
         return f"blocks or anchors cannot be read ({type(error).__name__})"
-    if any(not 0 <= start <= end <= len(text) for start, end in spans):
+    if any(not 0 <= start <= end <= len(part.text) for start, end in spans):
         return "a block or anchor lies outside the text"
     return None
 
 
-def _chunks(connection: apsw.Connection, document_id: int, text: str, generation: Generation) -> Iterator[str]:
-    """What is wrong with the chunks of a document; at most one problem a chunk."""
-    query = (
-        'SELECT c.id, c.start, c."end", c.byte_start, c.byte_end, c.prefix, c.crc, t.counts, v.vector FROM chunks c '
-        "LEFT JOIN term_counts t ON t.chunk_id = c.id LEFT JOIN vectors v ON v.chunk_id = c.id "
-        "WHERE c.document_id = ? AND c.generation_id = ? ORDER BY c.id"
-    )
-    rows: list[Any] = connection.execute(query, (document_id, generation.id)).fetchall()
-    covered = 0
-    for row in rows:
-        problem = _chunk(row, text, generation)
+def _chunks(connection: apsw.Connection, document_id: int, part: PartRow, generation: Generation) -> Iterator[str]:
+    """What is wrong with the chunks of a part; at most one problem a chunk."""
+    covered = position = byte_position = 0
+    for row in reads.chunks_of_part(connection, document_id, generation.id, part):
+        start, end = row.start - part.start, row.end - part.start
+        byte_position += len(part.text[position:start].encode())
+        position = start
+        problem = _chunk(row, part, generation, byte_position)
         if problem is not None:
-            yield f"chunk c{row[0]} {problem}"
-        if text[covered : row[1]].strip():
-            yield f"text before chunk c{row[0]} lies in no chunk"
-        covered = max(covered, row[2])
-    if text[covered:].strip():
-        yield "text at the end lies in no chunk"
+            yield f"chunk c{row.id} {problem}"
+        if part.text[covered:start].strip():
+            yield f"text before chunk c{row.id} lies in no chunk"
+        covered = max(covered, end)
+    if part.text[covered:].strip():
+        yield (
+            "text at the end lies in no chunk" if not covered else f"text after {part.start + covered} lies in no chunk"
+        )
 
 
-def _chunk(row: tuple[object, ...], text: str, generation: Generation) -> str | None:
-    chunk_id, start, end, byte_start, byte_end, prefix, crc, counts, vector = row
-    del chunk_id
-    assert isinstance(start, int) and isinstance(end, int) and isinstance(byte_start, int) and isinstance(byte_end, int)
-    assert isinstance(prefix, str)
-    if not 0 <= start < end <= len(text):
+def _chunk(row: StoredChunk, part: PartRow, generation: Generation, byte_position: int) -> str | None:
+    start, end = row.start - part.start, row.end - part.start
+    if not 0 <= start < end <= len(part.text):
         return "lies outside the text"
-    slice_text = text[start:end]
-    if byte_end - byte_start != len(slice_text.encode()) or len(text[:start].encode()) != byte_start:
+    slice_text = part.text[start:end]
+    if row.byte_end - row.byte_start != len(slice_text.encode()) or part.byte_start + byte_position != row.byte_start:
         return "has wrong byte offsets"
-    if not isinstance(counts, bytes):
+    if not isinstance(row.counts, bytes):
         return "has no term counts"
-    if generation.tokenizer_version == TOKENIZER_VERSION and counts != count_terms(prefix + slice_text).to_blob():
+    if (
+        generation.tokenizer_version == TOKENIZER_VERSION
+        and row.counts != count_terms(row.prefix + slice_text).to_blob()
+    ):
         return "has term counts of another text"
-    if generation.dimension is not None and not isinstance(vector, bytes):
+    if generation.dimension is not None and not isinstance(row.vector, bytes):
         return "has no vector"
-    if isinstance(vector, bytes) and (problem := _vector(vector, generation.dimension)) is not None:
+    if isinstance(row.vector, bytes) and (problem := _vector(row.vector, generation.dimension)) is not None:
         return problem
-    if chunk_crc(slice_text, prefix, counts, vector if isinstance(vector, bytes) else None) != crc:
+    if chunk_crc(slice_text, row.prefix, row.counts, row.vector) != row.crc:
         return "does not have its checksum"
     return None
 
@@ -178,24 +207,24 @@ def _vector(vector: bytes, dimension: int | None) -> str | None:
     return None
 
 
-def _phrases(connection: apsw.Connection, generation: Generation) -> Iterator[Problem]:
-    """The phrase table has exactly the chunks, and finds each by its first words."""
-    have = {row[0] for row in connection.execute("SELECT id FROM phrases_docsize")}
-    want = {row[0] for row in connection.execute("SELECT id FROM chunks")}
-    if have != want:
-        yield Problem(f"full text has {len(have - want)} chunks too many and lacks {len(want - have)}", "phrases")
-        return
-    query = (
-        'SELECT c.id, substr(d.text, c.start + 1, c."end" - c.start) FROM chunks c JOIN documents d ON d.id = c.document_id '
-        "WHERE c.generation_id = ?"
-    )
+_UNEQUAL = "SELECT count(*) FROM (SELECT id FROM {} EXCEPT SELECT id FROM {})"
+
+
+def _phrase_ids(connection: apsw.Connection) -> Iterator[Problem]:
+    """The phrase table has exactly the chunks."""
+    more = int(connection.execute(_UNEQUAL.format("phrases_docsize", "chunks")).get)
+    less = int(connection.execute(_UNEQUAL.format("chunks", "phrases_docsize")).get)
+    if more or less:
+        yield Problem(f"full text has {more} chunks too many and lacks {less}", "phrases")
+
+
+def _not_found(connection: apsw.Connection, document_id: int, part: PartRow, generation: Generation) -> int:
+    """How many chunks of a part the full text does not find by their first words."""
     missing = 0
-    rows: list[Any] = connection.execute(query, (generation.id,)).fetchall()
-    for chunk_id, text in rows:
-        words = sequence(text)[:6]
+    for row in reads.chunks_of_part(connection, document_id, generation.id, part):
+        words = sequence(part.text[row.start - part.start : row.end - part.start])[:6]
         phrase = '"' + " ".join(words) + '"'
         match = "SELECT 1 FROM phrases WHERE phrases MATCH ? AND rowid = ?"
-        if words and connection.execute(match, (phrase, chunk_id)).get is None:
+        if words and connection.execute(match, (phrase, row.id)).get is None:
             missing += 1
-    if missing:
-        yield Problem(f"full text does not find {missing} chunks by their first words", "phrases")
+    return missing

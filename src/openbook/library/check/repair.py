@@ -12,7 +12,7 @@ from openbook.core.errors import CorruptLibrary
 from openbook.core.progress import Progress, silent
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.generations import active_generation
-from openbook.library.catalogue.rows import DocumentRow
+from openbook.library.catalogue.rows import DocumentRow, PartRow
 from openbook.library.catalogue.scope import OWNER
 from openbook.library.check.inspect import Problem
 from openbook.library.ingest.add import AddOptions, add_paths
@@ -80,7 +80,7 @@ def _index_again(store: LibraryStore, document_ids: Sequence[int]) -> str:
             writes.delete_chunks(
                 connection, "document_id = ? AND generation_id = ?", (prepared.document_id, generation.id)
             )
-            writes.put_chunks(connection, prepared.document_id, generation.id, prepared.text, prepared.chunks)
+            writes.put_chunks(connection, prepared.document_id, generation.id, prepared.parts)
     return f"{len(document_ids)} documents were split, counted and embedded again from their text"
 
 
@@ -115,18 +115,22 @@ def _sources(connection: apsw.Connection, row: DocumentRow) -> list[Path]:
 
 
 def _rebuild_phrases(store: LibraryStore) -> str:
+    """Document by document and part by part, in this process: counting words needs no limit on time."""
     with store.catalogue.write() as connection:
         connection.execute("INSERT INTO phrases (phrases) VALUES ('delete-all')")
-        query = (
-            'SELECT c.id, substr(d.text, c.start + 1, c."end" - c.start) '
-            "FROM chunks c JOIN documents d ON d.id = c.document_id ORDER BY c.id"
-        )
-        rows: list[Any] = connection.execute(query).fetchall()
-        for chunk_id, text in rows:
-            connection.execute(
-                "INSERT INTO phrases (rowid, tokens) VALUES (?, ?)", (chunk_id, " ".join(sequence(text)))
-            )
+        ids = [row[0] for row in connection.execute("SELECT id FROM documents ORDER BY id")]
+        generations = [row[0] for row in connection.execute("SELECT id FROM generations")]
+        for document_id in ids:
+            for part in reads.document_parts(connection, document_id):
+                for generation_id in generations:
+                    _rebuild_phrases_of(connection, document_id, generation_id, part)
     return "the full text table was made again"
+
+
+def _rebuild_phrases_of(connection: apsw.Connection, document_id: int, generation_id: int, part: PartRow) -> None:
+    for row in list(reads.chunks_of_part(connection, document_id, generation_id, part)):
+        text = part.text[row.start - part.start : row.end - part.start]
+        connection.execute("INSERT INTO phrases (rowid, tokens) VALUES (?, ?)", (row.id, " ".join(sequence(text))))
 
 
 def _mend_file(store: LibraryStore) -> str:

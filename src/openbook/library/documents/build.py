@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from openbook.library.documents.model import Anchor, Block, BlockKind, Box, Document, Receipt
+from openbook.library.documents.model import SEPARATOR, Anchor, Block, BlockKind, Box, Document, Opening, Receipt
 
-SEPARATOR = "\n\n"
 CELL_SEPARATOR = " | "
 
 
@@ -49,6 +48,7 @@ class Builder:
         self.pages_without_text: list[int] = []
         self.ocr_pages: list[int] = []
         self.encoding: str | None = None
+        self.opening = Opening()
         self._parts: list[str] = []
         self._length = 0
 
@@ -189,6 +189,7 @@ class Builder:
             kind=self.kind,
             receipt=receipt,
             metadata={key: encodable(value) for key, value in {**self.metadata, **(metadata or {})}.items()},
+            opening=self.opening,
         )
 
     def _first_heading(self, text: str) -> str:

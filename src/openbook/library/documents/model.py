@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 BlockKind = Literal["heading", "paragraph", "list", "table", "code", "figure"]
 Box = tuple[float, float, float, float]
+SEPARATOR = "\n\n"
 
 
 class Block(NamedTuple):
@@ -62,7 +63,24 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """What holds where a part of a large document begins; the first part, and a small document, has the default.
+
+    `glue`: what stands in the text between the part before and this one. `continues`: its first block is the rest of the
+    last one of the part before. `headings`: (level, text) of those in force, outermost first. `table_header`: the header
+    of the table that goes on.
+    """
+
+    glue: str = SEPARATOR
+    continues: bool = False
+    headings: tuple[tuple[int, str], ...] = ()
+    table_header: str = ""
+
+
+@dataclass(frozen=True)
 class Document:
+    """A document, or one part of a large one, whose offsets then count from the beginning of the part."""
+
     text: str
     blocks: tuple[Block, ...]
     anchors: tuple[Anchor, ...] = ()
@@ -71,6 +89,7 @@ class Document:
     """Name of the reader: "markdown", "text", "html", "pdf", "docx", "xlsx", "pptx", "csv", "json", "epub", ..."""
     receipt: Receipt = field(default_factory=Receipt)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    opening: Opening = Opening()
 
     def to_plain(self) -> dict[str, Any]:
         """Lists, dicts, strings and numbers only: what the frames between processes carry."""
@@ -82,6 +101,7 @@ class Document:
             "kind": self.kind,
             "receipt": asdict(self.receipt),
             "metadata": dict(self.metadata),
+            "opening": opening_to_plain(self.opening),
         }
 
     @classmethod
@@ -94,6 +114,7 @@ class Document:
             kind=plain["kind"],
             receipt=receipt_from_plain(plain["receipt"]),
             metadata=dict(plain["metadata"]),
+            opening=opening_from_plain(plain["opening"]),
         )
 
 
@@ -106,3 +127,12 @@ def anchor_from_plain(row: list[Any]) -> Anchor:
 def receipt_from_plain(plain: Mapping[str, Any]) -> Receipt:
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
     return Receipt(**fields)
+
+
+def opening_to_plain(opening: Opening) -> list[Any]:
+    return [opening.glue, opening.continues, [list(one) for one in opening.headings], opening.table_header]
+
+
+def opening_from_plain(row: list[Any]) -> Opening:
+    glue, continues, headings, table_header = row
+    return Opening(glue, continues, tuple((level, text) for level, text in headings), table_header)

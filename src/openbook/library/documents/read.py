@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from openbook.core.errors import OpenbookError, UnreadableFile
 from openbook.library.documents.model import Document
+from openbook.library.documents.portion import Portion, load_portion
 from openbook.library.documents.sniff import kind_of
 from openbook.library.documents.source import MAX_FILE_BYTES, Source, load
 
@@ -50,7 +52,18 @@ def read_document(path: Path, *, max_file_bytes: int = MAX_FILE_BYTES, ocr: bool
 
 def read_source(source: Source) -> Document:
     """`read_document` for bytes that are in memory already, such as an attachment."""
-    kind = kind_of(source)
+    return _read(source, kind_of(source))
+
+
+def read_portion(path: Path, portion: Portion, *, ocr: bool | None = None) -> Document:
+    """The part of a large file that `scan` cut. Raises `UnreadableFile` as `read_document` does."""
+    from openbook.library.documents.ocr import find_ocr
+
+    document = _read(load_portion(path, portion, find_ocr(ocr)), portion.kind)
+    return replace(document, opening=portion.opened(document), title=portion.title or document.title)
+
+
+def _read(source: Source, kind: str) -> Document:
     reader: Callable[[Source], Document] = importlib.import_module(f"openbook.library.documents.{_READERS[kind]}").read
     try:
         return reader(source)
@@ -73,4 +86,4 @@ def read_plain(path: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     ).to_plain()
 
 
-__all__ = ["UnreadableFile", "read_document", "read_plain", "read_source"]
+__all__ = ["UnreadableFile", "read_document", "read_plain", "read_portion", "read_source"]

@@ -12,19 +12,29 @@ from openbook.core.errors import UnreadableFile
 
 if TYPE_CHECKING:
     from openbook.library.documents.ocr import Ocr
+    from openbook.library.documents.portion import Portion
 
 MAX_FILE_BYTES = 100_000_000
+PART_BYTES = 4_000_000
+"""About the size of a part of a large file: a few thousand chunks. Files of up to two parts are read whole."""
+MAX_WHOLE_BYTES = 100_000_000
+"""The most that is read into memory at once, for formats that cannot be read in parts, however `max_file_bytes` is set."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """`name` is the file's own name (an attachment has no path); `depth` counts how far a mail is inside another."""
+    """`name` is the file's own name (an attachment has no path); `depth` counts how far a mail is inside another.
+
+    `portion`: `data` is that part of a large file. `path`: the file, which the reader opens itself (PDF).
+    """
 
     name: str
     data: bytes
     ocr: Ocr | None = None
     depth: int = 0
     max_bytes: int = MAX_FILE_BYTES
+    path: Path | None = None
+    portion: Portion | None = None
 
     @property
     def suffix(self) -> str:

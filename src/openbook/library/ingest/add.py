@@ -17,6 +17,7 @@ from openbook.core.progress import Progress, silent
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.rows import Generation, PathRow, Root
 from openbook.library.catalogue.scope import OWNER
+from openbook.library.documents.source import PART_BYTES
 from openbook.library.ingest.pipeline import IngestSettings, Outcome, apply_plan, remove_gone
 from openbook.library.ingest.plan import Plan, plan_folder
 from openbook.library.ingest.records import plan_records
@@ -28,7 +29,9 @@ DEFAULT_COLLECTION = "default"
 
 @dataclass(frozen=True)
 class AddOptions:
-    """`records`: the paths are files of records. `reread`: read again what has not changed. `dry_run`: only plan."""
+    """`records`: the paths are files of records. `reread`: read again what has not changed. `dry_run`: only plan.
+    `part_bytes`: about how much of a large file is read at once.
+    """
 
     collection: str = DEFAULT_COLLECTION
     exclude: tuple[str, ...] = ()
@@ -37,6 +40,7 @@ class AddOptions:
     dry_run: bool = False
     max_file_bytes: int = 100_000_000
     file_timeout_s: float = 120.0
+    part_bytes: int = PART_BYTES
 
 
 @dataclass
@@ -215,6 +219,7 @@ def ingest_settings(
         generation_id=generation.id,
         max_file_bytes=options.max_file_bytes,
         timeout_s=options.file_timeout_s,
+        part_bytes=options.part_bytes,
     )
 
 

@@ -5,12 +5,11 @@ Results come back in the order of the plan, so that two runs give the same ids, 
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from openbook.core.errors import ModelUnavailable
 from openbook.core.messages import Embedder, Scorer
@@ -20,18 +19,17 @@ from openbook.core.threads import available_cpus
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.catalogue.lease import IngestLease
-from openbook.library.catalogue.packing import pack_vector
-from openbook.library.catalogue.rows import FoundFile
-from openbook.library.documents.model import Document
+from openbook.library.catalogue.rows import FoundFile, IndexedChunk
+from openbook.library.documents.source import PART_BYTES
+from openbook.library.ingest.embedding import batches, embed_chunks
+from openbook.library.ingest.gather import Gathering
 from openbook.library.ingest.plan import Plan
 from openbook.library.ingest.records import planned_lines
-from openbook.library.ingest.work import Plain, chunk_plain, counter_of, read_result
+from openbook.library.ingest.shelf import Shelf
+from openbook.library.ingest.work import Plain, counter_of, document_of, indexed
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.similarity import EmbedderSimilarity
 from openbook.library.split.split import split
-
-BATCH_CHUNKS = 512
-"""Chunks embedded together: enough to sort by length, few enough that memory does not grow with the library."""
 
 KEPT_RECEIPTS = 1_000
 
@@ -39,7 +37,7 @@ KEPT_RECEIPTS = 1_000
 @dataclass(frozen=True)
 class IngestSettings:
     """`tokenizer`: directory of the embedder's tokenizer, None for the approximate count. `embedder` None: BM25 only.
-    `timeout_s` and `memory_bytes` limit the reading of one file.
+    `timeout_s` and `memory_bytes` limit the reading of one file, or of one part of a file of over two `part_bytes`.
     """
 
     split: SplitSettings
@@ -49,6 +47,7 @@ class IngestSettings:
     max_file_bytes: int = 100_000_000
     timeout_s: float = 120.0
     memory_bytes: int = 3 << 30
+    part_bytes: int = PART_BYTES
     workers: int = field(default_factory=available_cpus)
 
 
@@ -78,20 +77,40 @@ def apply_plan(
     _apply_path_changes(catalogue, plan)
     outcome = Outcome()
     total = len(plan.to_read)
-    done = 0
-    for batch in _batches(_results(plan, settings, outcome, catalogue), settings):
-        vectors = _embed(batch, settings, outcome)
-        for (file, result), blobs in zip(batch, vectors, strict=True):
-            with catalogue.write() as connection:
-                document_id = writes.put_document(connection, read_result(file, result, blobs), settings.generation_id)
-                lease.beat()
-            done += 1
-            outcome.read += 1
-            outcome.chunks += len(result["chunks"])
-            _keep_receipt(outcome, _receipt(file, document_id, result))
-            progress("reading", done + len(outcome.failures), total, file.path)
-        after_commit()
+    with Shelf(catalogue.directory) as shelf:
+        for batch in batches(_results(plan, settings, outcome, catalogue)):
+            embedded = embed_chunks(
+                [(piece.result["text"], piece.chunks) for piece in batch], settings.embedder, outcome
+            )
+            for piece, chunks in zip(batch, embedded, strict=True):
+                if piece.number == 0:
+                    gathering = Gathering(piece.file)
+                parts = shelf.put(piece.number, piece.of, gathering.add(piece.result, chunks))
+                if parts is not None:
+                    with catalogue.write() as connection:
+                        read = gathering.document(parts)
+                        document_id = writes.put_document(connection, read, settings.generation_id)
+                        lease.beat()
+                    outcome.read += 1
+                    outcome.chunks += gathering.chunks
+                    _keep_receipt(outcome, _receipt(gathering, document_id))
+                progress("reading", outcome.read + len(outcome.failures), total, _shown(piece))
+            after_commit()
     return outcome
+
+
+class Piece(NamedTuple):
+    """What a worker made of part `number` of the `of` parts of a file."""
+
+    file: FoundFile
+    number: int
+    of: int
+    result: Plain
+    chunks: Sequence[IndexedChunk]
+
+
+def _shown(piece: Piece) -> str:
+    return piece.file.path if piece.of == 1 else f"{piece.file.path} (part {piece.number + 1} of {piece.of})"
 
 
 def _apply_path_changes(catalogue: Catalogue, plan: Plan) -> None:
@@ -121,41 +140,82 @@ def remove_gone(catalogue: Catalogue, plan: Plan) -> None:
             writes.remove_path(connection, row.path, row.collection)
 
 
-def _results(
-    plan: Plan, settings: IngestSettings, outcome: Outcome, catalogue: Catalogue
-) -> Iterator[tuple[FoundFile, Plain]]:
-    """What the workers made of each file, in order; failures are noted in the catalogue and left out."""
+def _results(plan: Plan, settings: IngestSettings, outcome: Outcome, catalogue: Catalogue) -> Iterator[Piece]:
+    """What the workers made of each file, part by part, in order; failures are noted in the catalogue and left out."""
     if not plan.to_read:
         return
     splits_here = settings.split.splitter == "semantic"
-    sent: deque[FoundFile] = deque()
+    sent: deque[tuple[FoundFile, int, int]] = deque()
+    failed: set[str] = set()
+
+    def fail(file: FoundFile, failure: WorkerFailure) -> None:
+        failed.add(file.path)
+        _note_failure(catalogue, outcome, file, failure)
 
     def tasks() -> Iterator[Plain]:
         for file, record in _sources(plan):
-            sent.append(file)
-            yield {
-                "path": file.path,
-                "sha256": file.sha256,
-                "record": record,
-                "max_file_bytes": settings.max_file_bytes,
-                "split": None if splits_here else settings.split.model_dump(),
-                "tokenizer": settings.tokenizer,
-            }
+            portions = scanned.get(file.path, [None])
+            for number, portion in enumerate(portions):
+                if file.path in failed:
+                    break
+                sent.append((file, number, len(portions)))
+                yield _task(file, record, portion, number == len(portions) - 1, settings)
 
+    large = _large(plan, settings)
     with WorkerPool(
         "openbook.library.ingest.work:work",
-        workers=max(1, min(settings.workers, len(plan.to_read))),
+        workers=settings.workers if large else max(1, min(settings.workers, len(plan.to_read))),
         memory_bytes=settings.memory_bytes,
         timeout_s=settings.timeout_s,
     ) as pool:
+        scanned = _scanned(pool, large, settings, fail)
         for _, value in pool.map(tasks()):
-            file = sent.popleft()
+            file, number, of = sent.popleft()
+            if file.path in failed:
+                continue
             if isinstance(value, WorkerFailure):
-                _note_failure(catalogue, outcome, file, value)
+                fail(file, value)
                 continue
             if splits_here:
                 split_here(value, settings)
-            yield file, value
+            yield Piece(file, number, of, value, [IndexedChunk(*chunk) for chunk in value.pop("chunks")])
+
+
+def _large(plan: Plan, settings: IngestSettings) -> list[FoundFile]:
+    """The files that are looked through before they are read, to find in which parts."""
+    if plan.root.kind == "records":
+        return []
+    return [file for file in plan.to_read if file.size_bytes > 2 * settings.part_bytes]
+
+
+def _scanned(
+    pool: WorkerPool, files: list[FoundFile], settings: IngestSettings, fail: Callable[[FoundFile, WorkerFailure], None]
+) -> dict[str, list[Plain | None]]:
+    """The portions of each large file; [None] for one that is read whole."""
+    found: dict[str, list[Plain | None]] = {}
+    tasks = [
+        {"scan": True, "path": file.path, "sha256": file.sha256, "part_bytes": settings.part_bytes} for file in files
+    ]
+    for file, (_, value) in zip(files, pool.map(tasks), strict=True):
+        if isinstance(value, WorkerFailure):
+            fail(file, value)
+        else:
+            found[file.path] = value["portions"] or [None]
+    return found
+
+
+def _task(file: FoundFile, record: str | None, portion: Plain | None, is_last: bool, settings: IngestSettings) -> Plain:
+    return {
+        "path": file.path,
+        "sha256": file.sha256,
+        "status": [file.size_bytes, file.mtime_ns],
+        "record": record,
+        "portion": portion,
+        "is_last": is_last,
+        "max_file_bytes": settings.max_file_bytes,
+        "split": None if settings.split.splitter == "semantic" else settings.split.model_dump(),
+        "tokenizer": settings.tokenizer,
+    }
 
 
 def _sources(plan: Plan) -> Iterator[tuple[FoundFile, str | None]]:
@@ -174,10 +234,9 @@ def _note_failure(catalogue: Catalogue, outcome: Outcome, file: FoundFile, failu
 
 def split_here(result: Plain, settings: IngestSettings) -> None:
     """Splits in this process, where the embedder lives that scores neighbours."""
-    document = Document.from_plain(result["document"])
+    document = document_of(result)
     scorer = similarity_of(settings.split, settings.embedder)
-    chunks = split(document, settings.split, counter_of(settings.tokenizer), scorer)
-    result["chunks"] = [chunk_plain(chunk, document) for chunk in chunks]
+    result["chunks"] = indexed(document, split(document, settings.split, counter_of(settings.tokenizer), scorer))
 
 
 def similarity_of(split: SplitSettings, embedder: Embedder | None) -> Scorer | None:
@@ -191,57 +250,20 @@ def similarity_of(split: SplitSettings, embedder: Embedder | None) -> Scorer | N
     return EmbedderSimilarity(embedder)
 
 
-def _batches(
-    results: Iterable[tuple[FoundFile, Plain]], settings: IngestSettings
-) -> Iterator[list[tuple[FoundFile, Plain]]]:
-    """Documents together until they have `BATCH_CHUNKS` chunks or have waited a second for others."""
-    batch: list[tuple[FoundFile, Plain]] = []
-    count = 0
-    began = time.monotonic()
-    for file, result in results:
-        if not batch:
-            began = time.monotonic()
-        batch.append((file, result))
-        count += len(result["chunks"])
-        if count >= BATCH_CHUNKS or time.monotonic() - began > 1.0:
-            yield batch
-            batch, count = [], 0
-    if batch:
-        yield batch
-
-
-def _embed(
-    batch: list[tuple[FoundFile, Plain]], settings: IngestSettings, outcome: Outcome
-) -> list[list[bytes] | None]:
-    """The packed vectors of each document's chunks; None for all when there is no embedder.
-
-    Chunks that are longer than the embedder reads are counted: their ends are found by words only.
-    """
-    if settings.embedder is None:
-        return [None] * len(batch)
-    texts = list(dict.fromkeys(chunk[2] for _, result in batch for chunk in result["chunks"]))
-    before = settings.embedder.truncated
-    rows = settings.embedder.embed(texts, "passage") if texts else ()
-    outcome.truncated_chunks += settings.embedder.truncated - before
-    packed = {text: pack_vector(row) for text, row in zip(texts, rows, strict=True)}
-    return [[packed[chunk[2]] for chunk in result["chunks"]] for _, result in batch]
-
-
 def _keep_receipt(outcome: Outcome, receipt: dict[str, Any]) -> None:
     """Keeps the first `KEPT_RECEIPTS` and every one that names a loss; the catalogue has them all."""
     if len(outcome.receipts) < KEPT_RECEIPTS or receipt["not_searchable"]:
         outcome.receipts.append(receipt)
 
 
-def _receipt(file: FoundFile, document_id: int, result: Plain) -> dict[str, Any]:
-    document = result["document"]
+def _receipt(gathering: Gathering, document_id: int) -> dict[str, Any]:
     return {
-        "path": file.path,
+        "path": gathering.file.path,
         "document_id": f"d{document_id}",
-        "kind": document["kind"],
-        "title": document["title"],
-        "language": result["language"],
-        "chunks": len(result["chunks"]),
-        "seconds": round(result["seconds"], 3),
-        **document["receipt"],
+        "kind": gathering.head["kind"],
+        "title": gathering.head["title"],
+        "language": gathering.head["language"],
+        "chunks": gathering.chunks,
+        "seconds": round(gathering.seconds, 3),
+        **gathering.receipt,
     }

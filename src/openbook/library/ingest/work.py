@@ -9,15 +9,20 @@ import hashlib
 import json
 import re
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from openbook.core.errors import UnreadableFile
 from openbook.core.messages import TokenCounter
-from openbook.library.catalogue.rows import FoundFile, IndexedChunk, ReadDocument
-from openbook.library.documents.model import Block, Document, Receipt
-from openbook.library.documents.read import read_document
+from openbook.library.catalogue.packing import pack_anchors, pack_blocks, text_crc, unpack_blocks
+from openbook.library.catalogue.rows import IndexedChunk
+from openbook.library.documents.model import Block, Document, Receipt, opening_from_plain, opening_to_plain
+from openbook.library.documents.portion import Portion
+from openbook.library.documents.read import read_document, read_portion
+from openbook.library.documents.scan import scan
+from openbook.library.documents.source import MAX_WHOLE_BYTES
 from openbook.library.lexical.counts import count_terms
 from openbook.library.lexical.language import detect_language
 from openbook.library.lexical.tokenize import sequence
@@ -33,50 +38,111 @@ _counters: dict[str, TokenCounter] = {}
 
 
 def work(task: Plain) -> Plain:
-    """The document of `task["path"]`, or of the record `task["record"]`; with its chunks unless `task["split"]` is None.
+    """What a task asks for: the portions of a large file (`scan_file`), or a document, a part of one, or a record, with its
+    chunks unless `task["split"]` is None.
 
     Raises `UnreadableFile` as `read_document` does, and when the file is no longer the one that was planned.
     """
+    if task.get("scan"):
+        return scan_file(task)
     began = time.perf_counter()
-    if task.get("record") is not None:
-        if hashlib.sha256(task["record"].encode("utf-8")).hexdigest() != task["sha256"]:
-            raise UnreadableFile(f"{task['path']} was edited or taken out since it was planned", "add its file again")
-        document = record_document(task["record"])
-    else:
-        document = read_document(Path(task["path"]), max_file_bytes=task["max_file_bytes"])
-        if _sha256(Path(task["path"])) != task["sha256"]:
-            raise UnreadableFile(f"{task['path']} changed while it was read", "add it again when it is written")
-    document = without_surrogates(document)
-    chunks = None
+    document = without_surrogates(_document(task))
+    result = document_plain(document)
     if task["split"] is not None:
         settings = SplitSettings.model_validate(task["split"])
-        chunks = [chunk_plain(chunk, document) for chunk in split(document, settings, counter_of(task["tokenizer"]))]
+        result["chunks"] = indexed(document, split(document, settings, counter_of(task["tokenizer"])))
+    return result | {"seconds": time.perf_counter() - began}
+
+
+def scan_file(task: Plain) -> Plain:
+    """{"portions": [...]} of the large file `task["path"]`; none when it is read whole."""
+    scanned = scan(Path(task["path"]), task["part_bytes"])
+    if scanned.sha256 != task["sha256"]:
+        raise _changed(task["path"])
+    return {"portions": [portion.to_plain() for portion in scanned.portions]}
+
+
+def resplit(task: Plain) -> list[IndexedChunk]:
+    """The chunks of a stored part: `task` has its text, packed blocks, opening and title."""
+    settings = SplitSettings.model_validate(task["split"])
+    return indexed(document_of(task), split(document_of(task), settings, counter_of(task["tokenizer"])))
+
+
+def _document(task: Plain) -> Document:
+    if task["record"] is not None:
+        if hashlib.sha256(task["record"].encode("utf-8")).hexdigest() != task["sha256"]:
+            raise UnreadableFile(f"{task['path']} was edited or taken out since it was planned", "add its file again")
+        return record_document(task["record"])
+    path = Path(task["path"])
+    if task["portion"] is None:
+        document = read_document(path, max_file_bytes=min(task["max_file_bytes"], MAX_WHOLE_BYTES))
+        if _sha256(path) != task["sha256"]:
+            raise _changed(path)
+        return document
+    portion = Portion.from_plain(task["portion"])
+    document = read_portion(path, portion)
+    if not portion.is_pages:
+        return document  # whose bytes have been compared
+    status = path.stat()
+    if [status.st_size, status.st_mtime_ns] != task["status"] or (task["is_last"] and _sha256(path) != task["sha256"]):
+        raise _changed(path)
+    return document
+
+
+def _changed(path: str | Path) -> UnreadableFile:
+    return UnreadableFile(f"{path} changed while it was read", "add it again when it is written")
+
+
+def document_plain(document: Document) -> Plain:
+    """A document, or a part of one, as it crosses the pipe: blocks and anchors packed as the catalogue keeps them."""
+    blocks = document.blocks
     return {
-        "document": document.to_plain(),
+        "text": document.text,
+        "blocks": pack_blocks(blocks),
+        "anchors": list(pack_anchors(document.anchors)),
+        "first_kind": blocks[0].kind if blocks else "",
+        "last_block": [blocks[-1].start, blocks[-1].header_end, len(blocks) == 1] if blocks else None,
+        "title": document.title,
+        "kind": document.kind,
         "language": detect_language(document.text),
-        "chunks": chunks,
-        "seconds": time.perf_counter() - began,
+        "receipt": asdict(document.receipt),
+        "metadata": dict(document.metadata),
+        "opening": opening_to_plain(document.opening),
+        "chunks": None,
+        "seconds": 0.0,
     }
 
 
-def chunk_plain(chunk: Chunk, document: Document) -> list[Any]:
-    """A chunk with its term counts and the tokens of the phrase index."""
-    slice_text = document.text[chunk.start : chunk.end]
-    return [*chunk, count_terms(chunk.index_text).to_blob(), " ".join(sequence(slice_text))]
-
-
-def read_result(file: FoundFile, result: Plain, vectors: list[bytes] | None) -> ReadDocument:
-    """What the catalogue stores, from what a worker sent and the vectors of its chunks."""
-    chunks = tuple(
-        IndexedChunk(_chunk(row[:-2]), row[-2], row[-1], vectors[number] if vectors is not None else None)
-        for number, row in enumerate(result["chunks"])
+def document_of(result: Plain) -> Document:
+    """What has to be known of a document to split it, from `document_plain`."""
+    return Document(
+        text=result["text"],
+        blocks=unpack_blocks(result["blocks"]),
+        title=result["title"],
+        opening=opening_from_plain(result["opening"]),
     )
-    return ReadDocument(file, Document.from_plain(result["document"]), result["language"], chunks, result["seconds"])
 
 
-def _chunk(row: list[Any]) -> Chunk:
-    chunk = Chunk(*row)
-    return chunk._replace(heading=tuple(chunk.heading))
+def indexed(document: Document, chunks: Sequence[Chunk]) -> list[IndexedChunk]:
+    """Chunks with their place in bytes, their term counts, the tokens of the phrase index and their checksum."""
+    found: list[IndexedChunk] = []
+    position = byte_position = 0
+    for chunk in chunks:
+        if chunk.start < position:
+            position = byte_position = 0
+        byte_position += len(document.text[position : chunk.start].encode("utf-8"))
+        position = chunk.start
+        text = document.text[chunk.start : chunk.end]
+        prefix = chunk.index_text[: len(chunk.index_text) - len(text)]
+        counts = count_terms(chunk.index_text).to_blob()
+        found.append(
+            IndexedChunk(
+                *(chunk.start, chunk.end, byte_position, byte_position + len(text.encode("utf-8")), prefix),
+                *(json.dumps(chunk.heading, ensure_ascii=False), chunk.page, chunk.tokens, chunk.language),
+                *(counts, " ".join(sequence(text)), text_crc(text, prefix, counts)),
+            )
+        )
+    return found
 
 
 def record_document(line: str) -> Document:

@@ -17,9 +17,14 @@ _LONGEST = 64
 
 
 class TokenMeasure:
-    """Token counts of slices of `text[start:end]`."""
+    """Token counts of slices of `text[start:end]`.
 
-    def __init__(self, text: str, start: int, end: int, tokens: TokenCounter) -> None:
+    `carried`: tokens of the header of the table that goes on from the part before; it is repeated before each chunk of it.
+    """
+
+    def __init__(self, text: str, start: int, end: int, tokens: TokenCounter, carried: str = "") -> None:
+        self.start = start
+        self.carried = sum(1 for _ in tokens.spans(carried)) if carried else 0
         self._starts = array("q")
         position = start
         while position < end:

@@ -27,12 +27,12 @@ class Heading(NamedTuple):
 
 
 class Outline:
-    """Which headings hold at each place of a document."""
+    """Which headings hold at each place of a document; those from before a part have the start -1."""
 
     def __init__(self, document: Document) -> None:
         self._starts: list[int] = []
         self._trails: list[tuple[Heading, ...]] = []
-        trail: tuple[Heading, ...] = ()
+        trail = self._opening = tuple(Heading(-1, level, text) for level, text in document.opening.headings)
         for block in document.blocks:
             if block.kind == "heading" and block.start < block.end:
                 text = " ".join(document.text[block.start : block.end].split())
@@ -44,7 +44,7 @@ class Outline:
     def before(self, position: int) -> tuple[Heading, ...]:
         """The headings, outermost first, that hold for the character before `position`."""
         place = bisect_left(self._starts, position)
-        return self._trails[place - 1] if place else ()
+        return self._trails[place - 1] if place else self._opening
 
 
 def sections(document: Document, outline: Outline) -> Iterator[Section]:

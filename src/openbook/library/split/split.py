@@ -32,7 +32,8 @@ def split(
     outline = Outline(document)
     starts = [block.start for block in document.blocks]
     end = document.blocks[-1].end if document.blocks else 0
-    measure = TokenMeasure(document.text, starts[0] if starts else 0, end, tokens)
+    carried = document.opening.table_header[:HEADER_CHARACTERS]
+    measure = TokenMeasure(document.text, starts[0] if starts else 0, end, tokens, carried)
     return [_chunk(document, outline, starts, cut) for cut in _cuts(document, settings, measure, scorer)]
 
 
@@ -75,4 +76,6 @@ def _prefix(document: Document, trail: tuple[Heading, ...], block: Block, start:
         lines.append(" > ".join(path))
     if block.kind == "table" and start < block.end and block.start < block.header_end <= start:
         lines.append(document.text[block.start : block.header_end].strip()[:HEADER_CHARACTERS])
+    if document.opening.table_header and block == document.blocks[0] and start < block.end:
+        lines.append(document.opening.table_header[:HEADER_CHARACTERS])
     return "".join(f"{line}\n" for line in lines)

@@ -62,6 +62,7 @@ def _room(block: Block, before: int, settings: SplitSettings, measure: TokenMeas
     if block.kind == "table":
         header_end = min(block.header_end, block.start + HEADER_CHARACTERS)
         taken += measure.count(block.start, max(header_end, block.start))
+        taken += measure.carried if block.start == measure.start else 0
     elif block.kind != "code":
         taken = max(taken, settings.overlap_tokens)
     return max(settings.chunk_tokens - taken, (settings.chunk_tokens + 1) // 2)

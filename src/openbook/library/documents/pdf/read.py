@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from openbook.core.errors import UnreadableFile
@@ -27,6 +28,7 @@ from openbook.library.documents.pdf.layout import (
 from openbook.library.documents.pdf.lines import PageText, TextLine, page_text
 from openbook.library.documents.pdf.pictures import has_pictures, page_by_ocr, pictures_by_ocr
 from openbook.library.documents.pdf.tables import PdfTable, may_have_table, outside, ruled_tables
+from openbook.library.documents.portion import Portion
 from openbook.library.documents.source import Source
 
 _GARBAGE = 0.3
@@ -36,9 +38,32 @@ _NO_TITLE = re.compile(r"(?:untitled|\(?anonymous|microsoft (?:word|powerpoint|e
 """What programs write into the title field when nobody gave one."""
 
 
+PAGES_TOGETHER = 500
+"""Pages read at once: what repeats on pages and which sizes are headings is found out among these."""
+
+
 def read(source: Source) -> Document:
     with _opened(source) as pdf:
         return _Reader(source, pdf).document()
+
+
+def page_ranges(path: Path) -> list[Portion]:
+    """The parts of a PDF that is opened by its path: one for up to `PAGES_TOGETHER` pages."""
+    source = Source(path.name, b"", path=path)
+    with _opened(source) as pdf:
+        count = _page_count(source, pdf)
+    ends = range(PAGES_TOGETHER, count + PAGES_TOGETHER, PAGES_TOGETHER)
+    return [
+        Portion("pdf", max(end - PAGES_TOGETHER, 0), min(end, count), number=number)
+        for number, end in enumerate(ends or [0])
+    ]
+
+
+def _page_count(source: Source, pdf: Any) -> int:
+    count = len(pdf)
+    if count > _MAX_PAGES:
+        raise source.unreadable(f"it has {count:,} pages, the limit is {_MAX_PAGES:,}", "split it")
+    return count
 
 
 @contextmanager
@@ -46,7 +71,7 @@ def _opened(source: Source) -> Iterator[Any]:
     import pypdfium2
 
     try:
-        pdf = pypdfium2.PdfDocument(source.data)
+        pdf = pypdfium2.PdfDocument(source.path or source.data)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).lower():
             raise source.unreadable("it is encrypted", "save a copy without a password (qpdf --decrypt)") from None
@@ -61,6 +86,7 @@ class _Reader:
     def __init__(self, source: Source, pdf: Any) -> None:
         self.source, self.pdf = source, pdf
         self.builder = Builder("pdf")
+        self.first = 0
         self.tables: dict[int, list[PdfTable]] = {}
         self.lines: list[list[TextLine]] = []
         self.pictures: dict[int, list[TextLine]] = {}
@@ -70,20 +96,20 @@ class _Reader:
         self.unseen: list[int] = []
 
     def document(self) -> Document:
-        count = len(self.pdf)
-        if count > _MAX_PAGES:
-            raise self.source.unreadable(f"it has {count:,} pages, the limit is {_MAX_PAGES:,}", "split it")
-        self.builder.pages = count
-        for number in range(count):
+        portion = self.source.portion
+        last = _page_count(self.source, self.pdf) if portion is None else portion.end
+        self.first = 0 if portion is None else portion.start
+        self.builder.pages = last - self.first
+        for number in range(self.first, last):
             self._page(number)
         self._find_tables()
-        lines = [outside(lines, self.tables.get(page, ())) for page, lines in enumerate(self.lines)]
+        lines = [outside(lines, self.tables.get(page, ())) for page, lines in enumerate(self.lines, self.first)]
         lines, removed = split_furniture(lines, self.heights)
         for note in removed:
             self.builder.note(note)
         body = body_size(lines)
         sizes = heading_sizes(lines, body)
-        for number, page_lines in enumerate(lines):
+        for number, page_lines in enumerate(lines, self.first):
             self._add_page(number, page_lines, body, sizes)
         self._report()
         information = self._information()
@@ -124,17 +150,17 @@ class _Reader:
         if self.source.ocr is not None:
             read = page_by_ocr(page, self.source.ocr)
             if read:
-                self.lines[number] = read
+                self.lines[number - self.first] = read
                 self.builder.ocr_pages.append(number + 1)
                 return
         if found.lines:
-            self.lines[number] = []
+            self.lines[number - self.first] = []
             self.undecoded.append(number + 1)
         elif has_pictures(page) or self.source.ocr is None:
             self.unread.append(number + 1)
 
     def _find_tables(self) -> None:
-        wanted = [page for page in self.tables if self.lines[page]]
+        wanted = [page for page in self.tables if self.lines[page - self.first]]
         self.tables = {}
         if not wanted:
             return
@@ -142,7 +168,9 @@ class _Reader:
 
         logging.getLogger("pdfminer").setLevel(logging.ERROR)
         try:
-            with pdfplumber.open(io.BytesIO(self.source.data), pages=[page + 1 for page in wanted]) as plumber:
+            with pdfplumber.open(
+                self.source.path or io.BytesIO(self.source.data), pages=[page + 1 for page in wanted]
+            ) as plumber:
                 for page in plumber.pages:
                     self.tables[page.page_number - 1] = ruled_tables(page)
                     page.close()

@@ -17,7 +17,7 @@ _LINES = frozenset({".jsonl", ".ndjson"})
 def read(source: Source) -> Document:
     builder = Builder("json")
     text = decoded_text(source, builder)
-    if source.suffix in _LINES:
+    if source.portion is not None or source.suffix in _LINES:
         _read_lines(source, builder, text)
         return builder.document(source.stem)
     try:
@@ -48,7 +48,8 @@ def read(source: Source) -> Document:
 
 def _read_lines(source: Source, builder: Builder, text: str) -> None:
     broken: list[int] = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    before = 0 if source.portion is None else source.portion.line
+    for number, line in enumerate(text.split("\n"), start=before + 1):
         if not line.strip():
             continue
         try:
@@ -60,7 +61,7 @@ def _read_lines(source: Source, builder: Builder, text: str) -> None:
     if broken:
         shown = ", ".join(map(str, broken[:10])) + (" ..." if len(broken) > 10 else "")
         builder.missing(f"{len(broken)} lines are no valid JSON: {shown}")
-        if not builder.blocks:
+        if not builder.blocks and source.portion is None:
             raise source.unreadable("none of its lines is valid JSON", "mend it, or rename it to .txt")
 
 

@@ -40,6 +40,10 @@ def read(source: Source) -> Document:
     builder = Builder("markdown")
     text = decoded_text(source, builder)
     metadata: dict[str, str] = {}
+    portion = source.portion
+    if portion is not None and portion.number:
+        _Markdown(builder, text.split("\n")).run(portion.fence)
+        return builder.document(otherwise=source.stem)
     if (front := _FRONT_MATTER.match(text)) is not None:
         metadata = _front_matter(front.group(1) or "")
         text = text[front.end() :]
@@ -69,7 +73,10 @@ class _Markdown:
     def __init__(self, builder: Builder, lines: list[str]) -> None:
         self.builder, self.lines, self.at = builder, lines, 0
 
-    def run(self) -> None:
+    def run(self, fence: str = "") -> None:
+        """Takes all lines; `fence` is the mark of the code block that was opened before the first."""
+        if fence:
+            self._code_lines(fence)
         while self.at < len(self.lines):
             self._block(self.lines[self.at])
 
@@ -103,7 +110,11 @@ class _Markdown:
         return "-" in line and _DELIMITER.match(line) is not None
 
     def _code(self, fence: str) -> None:
-        start = self.at = self.at + 1
+        self.at += 1
+        self._code_lines(fence)
+
+    def _code_lines(self, fence: str) -> None:
+        start = self.at
         while self.at < len(self.lines) and not self._closes(self.lines[self.at], fence):
             self.at += 1
         self.builder.add("code", "\n".join(self.lines[start : self.at]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from openbook.library.documents.build import Builder
-from openbook.library.documents.encoding import decode
+from openbook.library.documents.encoding import Decoded, decode
 from openbook.library.documents.model import Document
 from openbook.library.documents.source import Source
 
@@ -15,13 +15,21 @@ MAX_PARAGRAPH = 20_000
 
 def read(source: Source) -> Document:
     builder = Builder("text")
-    add_text(builder, decoded_text(source, builder))
+    text = decoded_text(source, builder)
+    portion = source.portion
+    if portion is None:
+        add_text(builder, text)
+    else:
+        add_text(builder, text.lstrip(), begins_inside=portion.begins_inside, ends_inside=portion.ends_inside)
     return builder.document(source.stem)
 
 
 def decoded_text(source: Source, builder: Builder) -> str:
     """The text of the file; its encoding and invalid bytes go into the receipt."""
-    decoded = decode(source.data)
+    if source.portion is None:
+        decoded = decode(source.data)
+    else:
+        decoded = decode_as(source.data, source.portion.codec)._replace(encoding=source.portion.encoding)
     builder.encoding = decoded.encoding
     if decoded.invalid:
         places = "place" if decoded.invalid == 1 else "places"
@@ -29,11 +37,24 @@ def decoded_text(source: Source, builder: Builder) -> str:
     return decoded.text
 
 
-def add_text(builder: Builder, text: str, part: str | None = None) -> None:
+def decode_as(data: bytes, codec: str) -> Decoded:
+    """`decode` where the encoding is known."""
+    text = data.decode(codec, "replace")
+    invalid = 0
+    if "\ufffd" in text:  # of which some may stand in the file
+        invalid = text.count("\ufffd") - data.count("\ufffd".encode(codec, "ignore") or b"\x00\x00\x00\x00\x00")
+    return Decoded(text.replace("\r\n", "\n").replace("\r", "\n"), codec, invalid)
+
+
+def add_text(
+    builder: Builder, text: str, part: str | None = None, *, begins_inside: bool = False, ends_inside: bool = False
+) -> None:
+    """A block a paragraph; where it is long a block a line, also where only the beginning or the end of it is in `text`."""
     paragraphs = _PARAGRAPH.split(text)
-    for paragraph in paragraphs:
+    for number, paragraph in enumerate(paragraphs):
+        is_cut = (begins_inside and number == 0) or (ends_inside and number == len(paragraphs) - 1)
         # One line a paragraph is how Chinese novels, logs and subtitles come: keep a long run in pieces.
-        if len(paragraph) <= MAX_PARAGRAPH:
+        if len(paragraph) <= MAX_PARAGRAPH and not is_cut:
             builder.add("paragraph", paragraph, part=part)
             continue
         for line in paragraph.split("\n"):
