@@ -26,11 +26,11 @@ from datasets import cmrc, data_folder, squad
 from openbook.core.threads import set_thread_environment
 from openbook.library.catalogue import writes
 from openbook.library.catalogue.packing import pack_vector
-from openbook.library.catalogue.rows import FoundFile, IndexedChunk, ReadDocument
+from openbook.library.catalogue.rows import FoundFile, ReadDocument
 from openbook.library.documents.model import Block, Document
-from openbook.library.lexical.counts import count_terms
+from openbook.library.ingest.gather import Gathering
+from openbook.library.ingest.work import document_plain, indexed
 from openbook.library.lexical.language import detect_language
-from openbook.library.lexical.tokenize import sequence
 from openbook.library.split.chunk import Chunk
 from openbook.library.split.settings import SplitSettings
 from openbook.library.store import LibraryStore
@@ -44,14 +44,18 @@ def read_document(number: int, path: str, texts: Sequence[str], vectors: np.ndar
     """A document of ready-made chunks, as the ingest pipeline would hand it to the catalogue."""
     text = "\n\n".join(texts)
     chunks, blocks, start = [], [], 0
-    for one, vector in zip(texts, vectors, strict=True):
+    for one in texts:
         end = start + len(one)
         blocks.append(Block("paragraph", start, end))
-        chunk = Chunk(start, end, one, (), None, len(one.split()), detect_language(one))
-        chunks.append(IndexedChunk(chunk, count_terms(one).to_blob(), " ".join(sequence(one)), pack_vector(vector)))
+        chunks.append(Chunk(start, end, one, (), None, len(one.split()), detect_language(one)))
         start = end + 2
+    document = Document(text, tuple(blocks))
+    found = zip(indexed(document, chunks), vectors, strict=True)
     file = FoundFile(path, 1, "default", f"{path}-{number}", ".txt", len(text), 1)
-    return ReadDocument(file, Document(text, tuple(blocks)), detect_language(text), tuple(chunks))
+    gathering = Gathering(file)
+    part = gathering.add(document_plain(document), [one._replace(vector=pack_vector(row)) for one, row in found])
+    assert part is not None
+    return gathering.document([part])
 
 
 def build(directory: Path, count: int) -> None:

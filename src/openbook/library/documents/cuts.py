@@ -22,7 +22,7 @@ _BLANK_BEFORE_CODE = re.compile(r"\n[ \t\r]*\n(?=\S)")
 _HEADING = re.compile(r"\n[ \t\r]*\n(?= {0,3}#{1,6}[ \t])")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$", re.MULTILINE)
 _SPACE = re.compile(r"(?<=\S) (?=\S)")
-_SAMPLE_BYTES = 200_000
+_LONG_LINE = 100_000
 
 
 class Encoding(NamedTuple):
@@ -72,6 +72,8 @@ def cut(data: bytes, target: int, encoding: Encoding, kind: str, fence: str = ""
     None when a line must be whole (JSON lines) and none ends there.
     """
     target -= target % encoding.width
+    if kind == "markdown":
+        target = _line_start(data, target, encoding)
     text = data[target:].decode(encoding.codec, "replace").replace("\r" if encoding.newline == "\r" else "\n", "\n")
     if kind == "markdown":
         state = _fence_after(data[:target].decode(encoding.codec, "replace"), fence)
@@ -84,6 +86,16 @@ def cut(data: bytes, target: int, encoding: Encoding, kind: str, fence: str = ""
         return Cut(_between_characters(data, target, encoding), "anywhere", fence)
     place, how, state = found
     return Cut(target + _bytes_before(text, place, data, target, encoding), how, state)
+
+
+def _line_start(data: bytes, target: int, encoding: Encoding) -> int:
+    """Where the line begins in which `target` lies, so that no mark of a code block is taken apart; `target` if far away."""
+    mark = encoding.newline.encode(encoding.codec)
+    at = target
+    while (at := data.rfind(mark, max(target - _LONG_LINE, 0), at)) > 0:
+        if at % encoding.width == 0:
+            return at + encoding.width
+    return target
 
 
 def _place(text: str, kind: str) -> tuple[int, How, str] | None:

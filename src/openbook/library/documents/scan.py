@@ -175,7 +175,8 @@ def _with_headings(path: Path, portions: list[Portion]) -> list[Portion]:
     for portion in portions:
         found.append(replace(portion, headings=trail))
         document = read_portion(path, portion, ocr=False)
-        title = title or (document.title if document.title != path.stem else "")
+        if not title and (document.metadata.get("title") or any(block.kind == "heading" for block in document.blocks)):
+            title = document.title
         trail = _trail(document, trail)
     return [replace(portion, title=title or path.stem) for portion in found]
 

@@ -162,6 +162,7 @@ def _results(plan: Plan, settings: IngestSettings, outcome: Outcome, catalogue: 
                 yield _task(file, record, portion, number == len(portions) - 1, settings)
 
     large = _large(plan, settings)
+    last: Piece | None = None
     with WorkerPool(
         "openbook.library.ingest.work:work",
         workers=settings.workers if large else max(1, min(settings.workers, len(plan.to_read))),
@@ -178,7 +179,11 @@ def _results(plan: Plan, settings: IngestSettings, outcome: Outcome, catalogue: 
                 continue
             if splits_here:
                 split_here(value, settings)
-            yield Piece(file, number, of, value, [IndexedChunk(*chunk) for chunk in value.pop("chunks")])
+            if last is not None:
+                yield last
+            last = Piece(file, number, of, value, [IndexedChunk(*chunk) for chunk in value.pop("chunks")])
+    if last is not None:  # held back until the workers have ended: their memory is free for the indexes
+        yield last
 
 
 def _large(plan: Plan, settings: IngestSettings) -> list[FoundFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -48,8 +49,8 @@ class _Chunks:
     """Ids and lengths noted while the counts stream past."""
 
     def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.lengths: list[int] = []
+        self.ids = array("q")
+        self.lengths = array("L")
 
     def read(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[TermCounts]:
         for chunk_id, blob in rows:

@@ -20,7 +20,8 @@ from openbook.library.lexical.tokenize import terms
 
 _HEADER = struct.Struct("<II")
 _ROW_BYTES = 8 + 2
-_CACHE_ENTRIES = 500_000
+_CACHE_ENTRIES = 50_000
+"""Hashes remembered: the frequent terms of a library; more of them would grow with it in every worker."""
 _hashes: dict[str, int] = {}
 
 

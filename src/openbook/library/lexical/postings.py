@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -88,6 +89,16 @@ def merged_by_range(runs: Iterable[Postings], folder: Path) -> Iterator[Postings
         bounds = _range_bounds(-(-total // RUN_POSTINGS) + 1)
         for low, high in pairwise(bounds):
             yield merge([_slice(run, low, high) for run in spilled])
+            _release(spilled)
+
+
+def _release(spilled: Iterable[Postings]) -> None:
+    """Gives back the mapped pages that have been read; those that are needed again come from the file."""
+    for run in spilled:
+        for array in run:
+            mapped = getattr(array.base, "_mmap", None)
+            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _range_bounds(ranges: int) -> list[int]:
