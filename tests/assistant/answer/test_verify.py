@@ -215,3 +215,39 @@ def test_of_200_sentences_the_altered_are_marked_and_the_true_are_not() -> None:
     assert (len(altered), len(true)) == (100, 100)
     assert sum(altered) >= 95
     assert sum(true) <= 5
+
+
+@pytest.mark.parametrize(
+    ("sentence", "passage", "kind"),
+    [
+        ("The bus takes 3 hours.", "The train takes 3 hours and the bus 5 hours.", "number"),
+        ("Backups are kept for 90 days.", "Data is kept for 90 days. Backups are kept for 12 months.", "number"),
+        ("Maria opened the meeting at 11:30.", "Maria opened the meeting at 9:00. Peter closed it at 11:30.", "date"),
+        ("Paul opened the meeting.", "Maria opened the meeting. Peter closed it.", "name"),
+        ("Peter opened the meeting.", "Maria opened the meeting. Peter closed it.", "name"),
+        ("李强负责财务。", "王芳负责财务，李强负责采购。", "name"),
+        ("学生票每张六十元。", "团体票每张六十元，学生票每张三十元。", "number"),
+        ("补贴每年三百元。", "补贴每月三百元，奖金每年一万元。", "unit"),
+        ("工程已经恢复。", "工程于1975年停工，至今没有恢复。", "negation"),
+        ("The bridge was reopened.", "The bridge was closed in 1978 and never reopened.", "negation"),
+    ],
+)
+def test_what_the_passage_says_of_something_else_is_marked(sentence: str, passage: str, kind: str) -> None:
+    assert kind in [failure.kind for failure in verify(sentence, passage)]
+    assert not verify(passage, passage)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "passage"),
+    [
+        ("Unlike the bus the train takes 3 hours.", "The train is fast. It takes 3 hours. The bus takes 5 hours."),
+        ("Maria opened the meeting.", "Maria came at 8:00. She opened the meeting with Peter."),
+        ("Helena opened the meeting.", "Dr. Helena Voss came. Voss opened the meeting."),
+        ("He opened the meeting.", "Maria greeted Paul. Paul opened the meeting."),
+        ("Backups are stored for a year.", "Backups are kept for 12 months."),
+        ("Without consent of a parent, minors may not enter.", "Minors without a parent's consent are refused entry."),
+        ("学生票三十元一张。", "团体票每张六十元，学生票每张三十元。"),
+    ],
+)
+def test_what_is_said_in_other_words_is_no_swap(sentence: str, passage: str) -> None:
+    assert not verify(sentence, passage)

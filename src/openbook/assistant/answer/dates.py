@@ -86,7 +86,28 @@ def dates(text: str) -> Iterator[Date]:
             yield Date(year, month, day, match[0].strip(), *match.span())
 
 
+_HOURS = dict(zip("one two three four five six seven eight nine ten eleven twelve".split(), range(1, 13), strict=True))
+_WORDED = re.compile(
+    rf"\b(?P<part>half past|(?:a )?quarter past|(?:a )?quarter to)\s(?P<hour>{'|'.join(_HOURS)}|\d{{1,2}})\b"
+    rf"|\b(?P<sharp>{'|'.join(_HOURS)}|\d{{1,2}}) o['’]clock\b",
+    re.IGNORECASE,
+)
+
+
+def _worded(text: str) -> Iterator[Clock]:
+    """ "half past eleven", "a quarter to 9", "ten o'clock", in the morning or in the evening."""
+    for match in _WORDED.finditer(text):
+        said = (match["hour"] or match["sharp"]).lower()
+        hour = _HOURS.get(said) or int(said)
+        past = {"half past": 30, "quarter past": 15, "quarter to": -15}
+        minute = past[match["part"].lower().removeprefix("a ")] if match["part"] else 0
+        hours = {hour, hour + 12} if hour <= 12 else {hour}
+        yield Clock(frozenset((h * 60 + minute) % 1440 for h in hours), match[0], *match.span())
+
+
 def clocks(text: str) -> Iterator[Clock]:
+    """The times of day of `text`."""
+    yield from _worded(text)
     for match in _TIME.finditer(text):
         at = match.groupdict()
         hour = _integer(at["h1"] or at["h2"] or at["h3"])

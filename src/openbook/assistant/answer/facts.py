@@ -139,7 +139,10 @@ def names(text: str) -> list[str]:
     else:
         found += english_names(text, strict=True)
         found += [match[0] for match in _LABEL.finditer(text)]
-    return [name for name in dict.fromkeys(found) if not _is_unit(name.split()[0])]
+    return [name for name in dict.fromkeys(found) if name not in _SCALES and not _is_unit(name.split()[0])]
+
+
+_SCALES = ("Celsius", "Fahrenheit")
 
 
 def _is_unit(name: str) -> bool:

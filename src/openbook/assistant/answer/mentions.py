@@ -40,6 +40,11 @@ def is_chinese(text: str) -> bool:
     return _HAN.search(text) is not None
 
 
+def is_function_word(word: str) -> bool:
+    """Whether an English word is no name, however it is written: "The", "He", "Monday"."""
+    return word.lower() in _FUNCTION or word.lower() in STOPWORDS or word.lower() in _CALENDAR
+
+
 def english_names(text: str, *, strict: bool = False) -> list[str]:
     """Capitalised sequences and codes, in order; the first word of a sentence only where something else tells it is a
     name: inner capitals, digits, or a second capitalised word. In a text of at most

@@ -17,7 +17,8 @@ class Unit(NamedTuple):
 
 _DIMENSIONS = (
     frozenset(("minute", "day", "working day", "night", "month")),
-    frozenset(("eur", "usd", "hkd", "jpy", "gbp", "cny", "krone")),
+    frozenset(("m2", "mu")),
+    frozenset(("eur", "cent", "usd", "hkd", "jpy", "gbp", "cny", "krone")),
     frozenset(("m", "mile", "foot")),
     frozenset(("g", "lb")),
     frozenset(("celsius", "fahrenheit")),
@@ -32,9 +33,11 @@ _TABLE: dict[Unit, str] = {
     Unit("weeks", "day", Fraction(7)): r"weeks?\b|周(?![一二三四五六日年])|个?星期|个?礼拜",
     Unit("months", "month"): r"months?\b|个月|月(?![初底末中])",
     Unit("quarters", "month", Fraction(3)): r"个?季度",
+    Unit("decades", "month", Fraction(120)): r"decades?\b",
     Unit("years", "month", Fraction(12)): r"years?\b|年(?![初底末中休])",
     Unit("square kilometres", "m2", Fraction(10**6)): r"square kilomet(?:re|er)s?\b|km²|km2\b|平方公里|平方千米",
     Unit("square metres", "m2"): r"square met(?:re|er)s?\b|m²|m2\b|平方米|平米",
+    Unit("hectares", "m2", Fraction(10**4)): r"hectares?\b|ha\b|公顷",
     Unit("mu", "mu"): r"mu\b|亩",
     Unit("cubic metres", "m3"): r"cubic met(?:re|er)s?\b|m³|m3\b|立方米|方(?=水)",
     Unit("kilometres", "m", Fraction(1000)): r"kilomet(?:re|er)s?\b|km\b|公里|千米",
@@ -58,19 +61,29 @@ _TABLE: dict[Unit, str] = {
     Unit("amperes", "a"): r"amperes?\b|amps?\b|安培",
     Unit("gigabytes", "byte", Fraction(10**9)): r"gigabytes?\b|gb\b",
     Unit("megabytes", "byte", Fraction(10**6)): r"megabytes?\b|mb\b",
-    Unit("degrees Celsius", "celsius"): r"°\s?c\b|℃|degrees? (?:celsius|c)\b|摄氏度|度(?!假)",
+    Unit("degrees Celsius", "celsius"): r"°\s?c\b|℃|degrees? (?:celsius|c)\b|摄氏度|度(?![假担获当出参访入被夺赴])",
     Unit("degrees Fahrenheit", "fahrenheit"): r"°\s?f\b|degrees? fahrenheit\b|华氏度",
     Unit("percent", "%"): r"%|％|percent\b|per cent\b",
     Unit("euros", "eur"): r"€|euros?\b|eur\b|欧元",
+    Unit("cents", "cent"): r"cents?\b|pence\b|美分|欧分",
     Unit("US dollars", "usd"): r"us\$|\$|(?:us )?dollars?\b|usd\b|美元|美金",
     Unit("Hong Kong dollars", "hkd"): r"hk\$|hkd\b|港元|港币",
     Unit("yen", "jpy"): r"yen\b|jpy\b|日元",
     Unit("British pounds", "gbp"): r"£|pounds?(?: sterling)?\b|gbp\b|英镑",
     Unit("yuan", "cny"): r"¥|￥|yuan\b|cny\b|rmb\b|元|块钱|人民币",
+    Unit("people", "person"): r"名(?![义称单额字著])|人(?![民次均类口工])",
+    Unit("times", "time"): r"次(?![日年月要])|度(?=[担获当出参访入被夺赴])|趟|回(?![合报家收复来])",
+    Unit("volumes", "volume"): r"册|本(?![科金息人次届国地市省身体])",
+    Unit("episodes", "episode"): r"集(?![团中体合])",
+    Unit("seasons", "season"): r"季(?![度节])",
+    Unit("storeys", "storey"): r"层(?![次面级])",
+    Unit("pages", "page"): r"页",
+    Unit("chapters", "chapter"): r"章(?!程)",
+    Unit("years old", "age"): r"周?岁",
     Unit("jiao", "cny", Fraction(1, 10)): r"角(?!色|度|落)",
     Unit("kroner", "krone"): r"kron(?:er|or|e)\b|(?:nok|sek|dkk)\b|克朗",
 }
-_UNITS = [(unit, re.compile(rf"[ -]?(?:{pattern})", re.IGNORECASE)) for unit, pattern in _TABLE.items()]
+_UNITS = [(unit, re.compile(rf"(?:[ -]|个?多|余)?(?:{pattern})", re.IGNORECASE)) for unit, pattern in _TABLE.items()]
 _CURRENCIES = [
     (unit, re.compile(rf"(?:{pattern})\s?$", re.IGNORECASE))
     for unit, pattern in _TABLE.items()
@@ -89,9 +102,12 @@ _RATES = {
     "mile": (r"miles?", r"by the mile", r"英里"),
 }
 """Name -> nouns after "per" or "each", adverbs, Chinese nouns after 每."""
+_BEFORE_A = "for within in after than half takes took lasts least most about"
+_A = "".join(f"(?<!{word} )" for word in _BEFORE_A.split()) + "an?"
+"""An hour, a month: not "for an hour", which is a duration."""
 _RATE = {
     name: re.compile(
-        rf"\b(?:(?:per|an?|each|every)\s(?:{nouns})|{adverbs})\b|/(?:{nouns})\b|每(?:{han})(?!(?<=[周期])[一二三四五六日])",
+        rf"\b(?:(?:per|{_A}|each|every)\s(?:{nouns})|{adverbs})\b|/(?:{nouns})\b|每(?:{han})(?!(?<=[周期])[一二三四五六日])",
         re.IGNORECASE,
     )
     for name, (nouns, adverbs, han) in _RATES.items()
@@ -125,7 +141,7 @@ def currency_before(text: str, start: int) -> Unit | None:
 
 def rates(text: str) -> set[str]:
     """What is said to hold for each hour, night, month, kilometre, ... ("a month", "monthly", "per km", 每晚)."""
-    return {name for name, pattern in _RATE.items() if pattern.search(text)}
+    return {name for name, pattern in _RATE.items() if pattern.search(text)} | ({"hour"} if "时速" in text else set())
 
 
 def mentions_rate(text: str, name: str) -> bool:

@@ -7,17 +7,21 @@ the sentence; disagreement is a reason to look. Negation is compared between a c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
+from openbook.assistant.answer import swaps
 from openbook.assistant.answer.dates import Date
+from openbook.assistant.answer.denials import contradicted
 from openbook.assistant.answer.facts import Facts, Quantity, facts
 from openbook.assistant.answer.mentions import WEEKDAYS, is_chinese
 from openbook.assistant.answer.numerals import numbers
 from openbook.assistant.answer.pairing import message, mispaired
 from openbook.assistant.answer.polarity import denies
+from openbook.assistant.answer.swaps import swapped_amounts, swapped_names
 from openbook.assistant.answer.units import mentions_rate, same_dimension
 from openbook.library.lexical.fold import fold, simplify
 from openbook.library.lexical.stopwords import STOPWORDS
@@ -38,17 +42,37 @@ def verify(sentence: str, passage: str, context: str = "") -> list[Failure]:
 
     `context`: title, headings and table header, where names, numbers and units may stand as well.
     """
+    sentence, passage = _plain(sentence), _plain(passage)
     said, held = facts(sentence), _held(f"{context}\n{passage}" if context else passage)
     whole = f"{context}\n{passage}"
     zh = is_chinese(sentence)
+    paired = [Failure("number", message(found, sentence)) for found in mispaired(sentence, passage)]
     return [
         *_quantities(said, held, zh),
-        *(Failure("number", message(found, sentence)) for found in mispaired(sentence, passage)),
+        *(paired or _swapped_amounts(sentence, passage)),
         *_rates(said, held, whole, zh),
         *_dates(said, held, zh),
         *_names(said, whole, zh),
+        *(Failure("name", swaps.message(found, sentence)) for found in swapped_names(sentence, passage)),
+        *_paired_rates(sentence, passage, zh),
         *_negation(sentence, passage, zh),
     ]
+
+
+_EACH = re.compile(r"(?<=[元块角])一(?=[张人个天次晚位本份件台间辆斤年月])")
+_NEXT = (("第二年", "次年"), ("第二天", "次日"), ("第一次", "首次"))
+
+
+def _plain(text: str) -> str:
+    """三十元一张 as 三十元每张, 第二年 as 次年: said with a numeral that counts nothing."""
+    for said, plain in _NEXT:
+        text = text.replace(said, plain)
+    return _EACH.sub("每", text)
+
+
+def _swapped_amounts(sentence: str, passage: str) -> Iterator[Failure]:
+    for found in swapped_amounts(sentence, passage):
+        yield Failure("date" if found.is_time else "number", swaps.message(found, sentence))
 
 
 @lru_cache(maxsize=256)
@@ -113,6 +137,17 @@ def _rates(said: Facts, held: Facts, passage: str, zh: bool) -> Iterator[Failure
     for name in sorted(said.rates - held.rates):
         if held.rates or not mentions_rate(passage, name):
             yield Failure("unit", f"引文中没有“{_RATE_NAMES[name]}”" if zh else f'"per {name}" is not in the passage')
+
+
+def _paired_rates(sentence: str, passage: str, zh: bool) -> Iterator[Failure]:
+    """An amount that the passage gives for each of something else: 300 a year, where it has 300 a month."""
+    for given, held in swaps.swapped_rates(sentence, passage):
+        yield Failure(
+            "unit",
+            f"引文中是“{_RATE_NAMES[held]}”，不是“{_RATE_NAMES[given]}”"
+            if zh
+            else f'the passage has "per {held}", not "per {given}"',
+        )
 
 
 def _dates(said: Facts, held: Facts, zh: bool) -> Iterator[Failure]:
@@ -196,7 +231,9 @@ def _has_chinese(name: str, folded: str) -> bool:
 
 
 _CLAUSE = re.compile(
-    r"(?<!\d)[,，](?!\d{3})|[;；:：。！？!?\n()（）|]|\.(?!\d)|\b(?:and|but|because|so that)\b|但是?|并且?|而且|因为"
+    r"(?<!\d)[,，](?!\d{3})|(?<!\d):|:(?!\d)|[;；：。！？!?\n()（）|]|(?<!\b[ap])(?<!\.m)\.(?!\d)"
+    r"|(?<=\.m)\.(?=\s[A-Z])|\b(?:and|but|because|so that)\b|(?=\b(?:unless|except)\b)"
+    r"|但是?|并(?![不非未没无])且?|而且|因为"
 )
 _MOST_CLAUSES = 3
 """Neighbouring clauses of a passage that one clause of a sentence may sum up."""
@@ -205,32 +242,81 @@ _MOST_COMPARED = 40
 _LEAST_ALIKE = 0.22
 _CLOSE = 0.85
 """What is nearly as alike as the best may be what the clause was taken from as well."""
+_MAIN = 0.5
+"""Likeness of one clause of several, against theirs together, from which on it alone may be meant."""
+_SPREAD = 0.5
+"""Power of the number of clauses by which a term's weight falls."""
 _UNSAID = 0.3
 """Weight of what only the passage has, against what only the sentence has: a sentence may leave out, not add."""
 
 
 def _negation(sentence: str, passage: str, zh: bool) -> Iterator[Failure]:
-    """Clauses that deny what the passage affirms, or the other way round."""
+    """Clauses that deny what the passage affirms, or the other way round.
+
+    Two neighbouring clauses that both disagree, and agree when they are taken as one, say together what one clause of
+    the passage says: "Without consent, nobody may enter", "Those without consent are refused".
+    """
     theirs = _clauses(passage)
-    runs = [theirs[at : at + size] for size in range(1, _MOST_CLAUSES + 1) for at in range(len(theirs) - size + 1)]
-    contents = [frozenset().union(*map(_content, run)) for run in runs]
-    for clause in _clauses(sentence)[:_MOST_COMPARED]:
-        content = _content(clause)
-        if not content:
-            continue
-        alike = [_alike(content, other) for other in contents]
-        best = max(alike, default=0.0)
-        if best < _LEAST_ALIKE:
-            continue
-        near = [run for run, score in zip(runs, alike, strict=True) if score >= _CLOSE * best]
-        if all(denies(" , ".join(run)) != denies(clause) for run in near):
-            yield Failure("negation", _negation_message(" ".join(runs[alike.index(best)]), zh))
+    clauses = [clause for clause in _clauses(sentence)[:_MOST_COMPARED] if _content(clause)]
+    failed = {place: other for place, clause in enumerate(clauses) if (other := _denied(clause, theirs)) is not None}
+    for place, other in failed.items():
+        joined = [
+            f"{clauses[first]} , {clauses[first + 1]}"
+            for first in (place - 1, place)
+            if first in failed and first + 1 in failed
+        ]
+        if not any(_denied(clause, theirs) is None for clause in joined):
+            yield Failure("negation", _negation_message(other, zh))
+    for place, clause in enumerate(clauses):
+        if place not in failed and (said := contradicted(clause, theirs)) is not None:
+            yield Failure("negation", _negation_message(said, zh))
 
 
-def _alike(content: frozenset[str], other: frozenset[str]) -> float:
-    """Tversky's index of the terms of a clause and of what it may have been taken from."""
-    shared = len(content & other)
-    return shared / (shared + len(content - other) + _UNSAID * len(other - content)) if shared else 0.0
+def _denied(clause: str, theirs: Sequence[str]) -> str | None:
+    """The words of the passage that `clause` was taken from and contradicts; None where it agrees or is like nothing."""
+    content = _content(clause)
+    spans = (theirs[at : at + size] for size in range(1, _MOST_CLAUSES + 1) for at in range(len(theirs) - size + 1))
+    runs = [run for run in spans if all(content & _content(run[end]) for end in (0, -1)) or len(run) == 1]
+    often = Counter(term for one in theirs for term in _content(one))
+    alike = [_alike(content, frozenset().union(*map(_content, run)), often) for run in runs]
+    best = max(alike, default=0.0)
+    if best < _LEAST_ALIKE:
+        return None
+    source = runs[alike.index(best)]
+    near = [
+        run
+        for run, score in zip(runs, alike, strict=True)
+        if score >= _CLOSE * best and (run is source or len(source) > 1 or source[0] not in run)
+    ]
+    if len(source) > 1:  # it may be about one of the clauses, and share a word with the others
+        near += [
+            [one]
+            for one in source
+            if _is_main(one, source, content) and _alike(content, _content(one), often) >= _MAIN * best
+        ]
+    return " ".join(source) if all(denies(" , ".join(run)) != denies(clause) for run in near) else None
+
+
+def _is_main(clause: str, source: Sequence[str], content: frozenset[str]) -> bool:
+    """Whether each other clause of `source` has at most one term of `content` that `clause` has not."""
+    rest = content - _content(clause)
+    return all(len(rest & _content(other)) < 2 for other in source if other is not clause)
+
+
+def _alike(content: frozenset[str], other: frozenset[str], often: Mapping[str, int]) -> float:
+    """Tversky's index of the terms of a clause and of what it may have been taken from; a term counts the less, the more
+    clauses of the passage have it.
+    """
+    shared = _weight(content & other, often)
+    return (
+        shared / (shared + _weight(content - other, often) + _UNSAID * _weight(other - content, often))
+        if shared
+        else 0.0
+    )
+
+
+def _weight(found: frozenset[str], often: Mapping[str, int]) -> float:
+    return sum(max(1, often.get(term, 1)) ** -_SPREAD for term in found)
 
 
 def _negation_message(other: str, zh: bool) -> str:
