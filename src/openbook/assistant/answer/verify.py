@@ -316,7 +316,7 @@ def _alike(content: frozenset[str], other: frozenset[str], often: Mapping[str, i
 
 
 def _weight(found: frozenset[str], often: Mapping[str, int]) -> float:
-    return sum(max(1, often.get(term, 1)) ** -_SPREAD for term in found)
+    return float(sum(max(1, often.get(term, 1)) ** -_SPREAD for term in found))
 
 
 def _negation_message(other: str, zh: bool) -> str:
