@@ -28,11 +28,14 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class Decoded(NamedTuple):
-    """`invalid`: bytes that are no character in `encoding` and were replaced by U+FFFD."""
+    """`invalid`: bytes that are no character in `encoding` and were replaced by U+FFFD. `uncertain`: what a receipt should
+    say of a guess that the bytes alone do not settle, "" otherwise.
+    """
 
     text: str
     encoding: str
     invalid: int = 0
+    uncertain: str = ""
 
 
 def is_binary(data: bytes) -> bool:
@@ -68,7 +71,26 @@ def _decode(data: bytes) -> Decoded:
     multibyte = sum(byte >= 0xC0 for byte in data[:_SAMPLE_BYTES])
     if lenient.invalid <= max(1, multibyte // 10) and multibyte > 2 * lenient.invalid:
         return lenient
-    return _lenient(data, _legacy(data) or "cp1252")
+    guessed = _lenient(data, _legacy(data) or "cp1252")
+    return guessed._replace(uncertain=_doubt(data[:_SAMPLE_BYTES], guessed.encoding))
+
+
+_LATIN = {"cp1252": "cp1250", "cp1250": "cp1252", "latin_1": "cp1250", "iso8859_1": "cp1250", "iso8859_2": "cp1252"}
+"""Western and Central European, which put different letters on the same bytes."""
+
+
+def _doubt(sample: bytes, encoding: str) -> str:
+    """Which letters would be others in the sister encoding, where that has a letter for every one of them."""
+    other = _LATIN.get(encoding.lower().replace("-", "_"))
+    if other is None:
+        known = encoding in _FREQUENT
+        return "" if known else f"its encoding is guessed: read as {encoding}; save it as UTF-8 to be sure"
+    here, there = sample.decode(encoding, "replace"), sample.decode(other, "replace")
+    pairs = {(a, b) for a, b in zip(here, there, strict=False) if a != b}
+    if not pairs or len(here) != len(there) or not all(a.isalpha() and b.isalpha() for a, b in pairs):
+        return ""
+    shown = ", ".join(f"{a} or {b}" for a, b in sorted(pairs)[:3])
+    return f"its encoding is guessed: read as {encoding}, it may be {other} ({shown}); save it as UTF-8 to be sure"
 
 
 def _lenient(data: bytes, name: str) -> Decoded:

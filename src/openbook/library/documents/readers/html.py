@@ -1,7 +1,7 @@
 """HTML: one walk over the tree that lexbor parsed; headings, paragraphs, lists, tables, code, picture texts.
 
-Scripts, styles and hidden elements are no text. Menus (`nav`, role=navigation) and the page's own footer are left
-out and counted in the receipt. Nothing is fetched.
+Scripts, styles and hidden elements are no text. Menus, the page's own footer, cookie banners, share bars and skip links
+(see `boilerplate`) are left out and counted in the receipt. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from openbook.library.documents.build import Builder, Cell, flat
 from openbook.library.documents.encoding import decode
 from openbook.library.documents.model import Document
+from openbook.library.documents.readers.boilerplate import boilerplate, is_decoration
 from openbook.library.documents.source import Source
 
 _IGNORED_TAGS = (
@@ -28,7 +29,6 @@ _BREAKING_TAGS = (
 _BREAKING = frozenset(_BREAKING_TAGS.split())
 _MAX_INDENT = 8
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
-_MENU_ROLES = frozenset({"navigation", "menu", "menubar", "search", "contentinfo"})
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")  # only a <br> breaks a line
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
@@ -36,7 +36,9 @@ _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECAS
 
 def read(source: Source) -> Document:
     builder = Builder("html")
-    text, builder.encoding = _text(source.data)
+    text, builder.encoding, uncertain = _text(source.data)
+    if uncertain:
+        builder.note(uncertain)
     title = add_html(builder, text, page=True)
     return builder.document(title, otherwise=source.stem)
 
@@ -52,19 +54,19 @@ def add_html(builder: Builder, text: str, *, page: bool = False, part: str | Non
     return flat(title.text()) if title is not None and page else ""
 
 
-def _text(data: bytes) -> tuple[str, str]:
-    """The declared charset is believed when the bytes agree with it, else the encoding is detected."""
+def _text(data: bytes) -> tuple[str, str, str]:
+    """(text, encoding, doubt). The declared charset is believed when the bytes agree with it, else it is detected."""
     declared = _CHARSET.search(data[:4096])
     if declared is not None:
         name = {"gb2312": "gb18030", "gbk": "gb18030"}.get(declared.group(1).decode().lower()) or declared.group(
             1
         ).decode()
         try:
-            return data.decode(name), name
+            return data.decode(name), name, ""
         except (UnicodeDecodeError, LookupError):
             pass
     decoded = decode(data)
-    return decoded.text, decoded.encoding
+    return decoded.text, decoded.encoding, decoded.uncertain
 
 
 class _Walk:
@@ -78,7 +80,9 @@ class _Walk:
         """Open lists: the number of the next item, None in a bulleted one."""
         self.level = 0
         self.marker = ""
-        self.menus = 0
+        self.left_out: dict[str, int] = {}
+        self.is_picture = True
+        """Whether all inline text so far is that of pictures."""
 
     def run(self, root: Any) -> None:
         for node, entering in _events(root, self._skip):
@@ -88,8 +92,10 @@ class _Walk:
                 self._leave(node)
         self._flush()
         self._end_list()
-        if self.menus:
-            self.builder.note(f"menus and page footers left out: {self.menus}")
+        if menus := self.left_out.pop("menu", 0):
+            self.builder.note(f"menus and page footers left out: {menus}")
+        for kind, count in sorted(self.left_out.items()):
+            self.builder.note(f"{kind}s left out: {count}")
 
     def _skip(self, node: Any) -> bool:
         """Elements whose inside is not walked; tables, code and pictures are taken here as a whole."""
@@ -104,9 +110,10 @@ class _Walk:
         style = attributes.get("style")
         if style and _HIDDEN.search(style):
             return True
-        if self.page and self._is_menu(node, tag, attributes):
-            self.menus += 1
-            self._flush()
+        if self.page and (kind := boilerplate(node, tag, attributes)) is not None:
+            self.left_out[kind] = self.left_out.get(kind, 0) + 1
+            if kind != "skip link":
+                self._flush()
             return True
         if tag == "table" and self._is_data_table(node):
             self._flush()
@@ -120,22 +127,16 @@ class _Walk:
             return True
         return False
 
-    def _is_menu(self, node: Any, tag: str, attributes: dict[str, str | None]) -> bool:
-        if tag == "nav" or attributes.get("role") in _MENU_ROLES:
-            return True
-        if tag in ("ul", "ol") and _is_link_list(node):
-            return True
-        parent = node.parent
-        return tag == "footer" and parent is not None and parent.tag == "body"
-
     def _enter(self, node: Any) -> None:
         tag = node.tag
         if tag == "-text":
-            self.inline.append(_SPACE.sub(" ", node.text_content or ""))
+            text = _SPACE.sub(" ", node.text_content or "")
+            self.inline.append(text)
+            self.is_picture = self.is_picture and not text.strip()
         elif tag == "br":
             self.inline.append("\n")
         elif tag == "img":
-            self._figure(node.attributes.get("alt"))
+            self._figure(node.attributes)
         elif tag in _HEADINGS:
             self._flush()
             self._end_list()
@@ -172,6 +173,7 @@ class _Walk:
 
     def _flush(self) -> None:
         text = "\n".join(filter(None, (flat(line) for line in "".join(self.inline).split("\n"))))
+        is_picture, self.is_picture = self.is_picture, True
         self.inline = []
         if not text:
             return
@@ -182,16 +184,18 @@ class _Walk:
             self.marker = "" if self.lists else self.marker
         else:
             self._end_list()
-            self.builder.add("paragraph", text, part=self.part)
+            self.builder.add("figure" if is_picture else "paragraph", text, part=self.part)
 
     def _end_list(self) -> None:
         if self.items:
             self.builder.add("list", "\n".join(self.items), part=self.part)
             self.items = []
 
-    def _figure(self, alt: str | None) -> None:
-        if alt and flat(alt):
-            self.inline.append(f" {flat(alt)} ")
+    def _figure(self, attributes: dict[str, str | None]) -> None:
+        """The text of a picture, where it says something that does not stand beside it."""
+        alt = flat(attributes.get("alt") or "")
+        if alt and not is_decoration(attributes, alt) and alt not in "".join(self.inline):
+            self.inline.append(f" {alt} ")
 
     def _is_data_table(self, node: Any) -> bool:
         return not node.css("table table") and any(len(row.css("td, th")) > 1 for row in node.css("tr"))
@@ -202,15 +206,6 @@ class _Walk:
             self.builder.add("paragraph", flat(caption.text(separator=" ")), part=self.part)
         rows, header_rows = table_rows(node)
         self.builder.table(rows, header_rows=header_rows, part=self.part)
-
-
-def _is_link_list(node: Any) -> bool:
-    """Twenty short links and hardly anything else: languages, categories, an archive of months."""
-    links = node.css("li a")
-    if len(links) < 20:
-        return False
-    linked = sum(len(link.text()) for link in links)
-    return linked >= 0.95 * len("".join(node.text().split())) and linked / len(links) < 30
 
 
 def table_rows(table: Any) -> tuple[list[list[Cell]], int]:
