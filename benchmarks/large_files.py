@@ -1,6 +1,7 @@
 """Peak memory while one large file is added: it should be that of a file of a quarter of the size.
 
-`python benchmarks/large_files.py`: a text, a table and a file of JSON lines, each of 120 and of 480 MB, made of SQuAD paragraphs,
+`python benchmarks/large_files.py`: a text, a table and a file of JSON lines, each of 120 and of 480 MB
+(`--sizes`), made of SQuAD paragraphs,
 are added to a new library without an embedder; `--embedder` adds a text of 10 and of 40 MB with it. Memory is that of all
 processes: resident (shared pages counted in each) and proportional, sampled every 250 ms. The result is written after each file.
 """

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from document_samples import pdf
 from openbook.core.errors import UnreadableFile
 from openbook.library.catalogue import reads
 from openbook.library.catalogue.catalogue import Catalogue
@@ -19,6 +20,7 @@ from openbook.library.catalogue.rows import FoundFile
 from openbook.library.catalogue.writes import put_document, put_root
 from openbook.library.documents import scan as scanning
 from openbook.library.documents.model import Anchor, Block, Document
+from openbook.library.documents.pdf import read as pdf_reader
 from openbook.library.documents.portion import Portion
 from openbook.library.documents.read import read_document, read_portion
 from openbook.library.documents.readers import plain
@@ -276,3 +278,41 @@ def test_table_cells_with_line_breaks_are_never_cut(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("Name,Note\n" + 'x,"a\n\nb ""c"" d"\n' * 200)
     assert len(check(path, 300, tmp_path / "library")) > 5
+
+
+def long_pdf(pages: int) -> bytes:
+    def page(number: int) -> list[tuple[float, float, float, str]]:
+        lines = [
+            (72.0, 700.0 - 14 * n, 10.0, f"Line {n} of page {number} speaks of the harbour and of its boats.")
+            for n in range(20)
+        ]
+        return [(72.0, 740.0, 20.0, f"Chapter {number}"), *lines] if number % 4 == 1 else lines
+
+    return pdf([page(number) for number in range(1, pages + 1)])
+
+
+def test_a_pdf_in_parts_has_the_pages_and_headings_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(pdf_reader, "PAGES_TOGETHER", 3)
+    path = tmp_path / "long.pdf"
+    path.write_bytes(long_pdf(8))
+    whole = read_document(path, ocr=False)
+    portions, documents = parts_of(path, 1_000)
+    assert [(portion.start, portion.end) for portion in portions] == [(0, 3), (3, 6), (6, 8)]
+    text, blocks, anchors = stored(path, documents, tmp_path / "library")
+    assert text == whole.text
+    assert blocks == whole.blocks
+    assert anchors == list(whole.anchors)
+    assert {document.title for document in documents} == {whole.title} == {"Chapter 1"}
+    assert [chunks_of(document)[0].heading for document in documents] == [
+        ("Chapter 1",),
+        ("Chapter 1",),
+        ("Chapter 5",),
+    ]
+
+
+def test_a_large_pdf_of_few_pages_is_one_part_that_is_opened_by_its_path(tmp_path):
+    path = tmp_path / "few.pdf"
+    path.write_bytes(long_pdf(4))
+    portions, documents = parts_of(path, 1_000)
+    assert len(portions) == 1
+    assert without_surrogates(read_document(path, ocr=False)).text == documents[0].text

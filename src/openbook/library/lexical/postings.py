@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from openbook.library.lexical.counts import TermCounts
 
-RUN_POSTINGS = 1_000_000
+RUN_POSTINGS = 250_000
 """Postings that a build holds in memory at once (14 bytes each, about three times that while they are sorted)."""
 
 
