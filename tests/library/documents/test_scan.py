@@ -280,6 +280,40 @@ def test_table_cells_with_line_breaks_are_never_cut(tmp_path):
     assert len(check(path, 300, tmp_path / "library")) > 5
 
 
+def test_a_table_is_not_cut_at_an_old_line_end_inside_a_line(tmp_path):
+    path = tmp_path / "a.csv"
+    row = "\r".join(f"thing {n},{n}" for n in range(5))
+    path.write_bytes("".join(f"{line}\n" for line in ["Name,Price", *[row] * 60]).encode())
+    portions = check(path, 100, tmp_path / "library")
+    assert len(portions) > 5
+    assert {(portion.line - 1) % 5 for portion in portions[1:]} == {0}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"),
+    [
+        (".txt", "{0}\n\n"),
+        (".md", "{0}\n\n"),
+        (".csv", "{0},1\n"),
+        (".jsonl", '{{"a": "{0}"}}\n'),
+        (".py", "# {0}\n\n"),
+    ],
+)
+def test_a_guessed_encoding_is_noted_once_by_the_whole_and_by_the_parts(tmp_path, suffix, form):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes("".join(form.format("To řekl číšník.") for _ in range(60)).encode("cp1250"))
+    whole = read_document(path, ocr=False).receipt
+    assert [note for note in whole.notes if "encoding is guessed" in note]
+    portions, documents = parts_of(path, 300)
+    assert len(portions) > 2
+    gathering = Gathering(FoundFile(str(path), 1, "default", "0" * 64, suffix, 1, 1))
+    for document in documents:
+        gathering.add(document_plain(document), [])
+    assert gathering.receipt["notes"] == list(whole.notes)
+    path.write_bytes("".join(form.format("Příliš žluťoučký kůň.") for _ in range(60)).encode())
+    assert not read_document(path, ocr=False).receipt.notes
+
+
 def long_pdf(pages: int) -> bytes:
     def page(number: int) -> list[tuple[float, float, float, str]]:
         lines = [

@@ -26,12 +26,15 @@ _LONG_LINE = 100_000
 
 
 class Encoding(NamedTuple):
-    """`shown` is the name in the receipt; `skip` the bytes of the mark at the beginning. `newline` is "\\r" in old files."""
+    """`shown` is the name in the receipt; `skip` the bytes of the mark at the beginning. `newline` is "\\r" in old files;
+    `uncertain`: what the receipt says of a guess.
+    """
 
     codec: str
     shown: str
     skip: int
     newline: str
+    uncertain: str = ""
 
     @property
     def width(self) -> int:
@@ -52,7 +55,10 @@ def encoding_of(sample: bytes, is_utf8: bool) -> Encoding | None:
 
     None when the encoding cannot be cut, because its bytes mean what escapes before them say.
     """
-    shown = "utf-8" if is_utf8 and not sample.startswith(codecs.BOM_UTF8) else decode(sample).encoding
+    shown, uncertain = "utf-8", ""
+    if not is_utf8 or sample.startswith(codecs.BOM_UTF8):
+        decoded = decode(sample)
+        shown, uncertain = decoded.encoding, decoded.uncertain
     codec, skip = shown, 0
     if shown == "utf-8-sig":
         codec, skip = "utf-8", len(codecs.BOM_UTF8)
@@ -63,7 +69,7 @@ def encoding_of(sample: bytes, is_utf8: bool) -> Encoding | None:
     if _STATEFUL.match(codec) or (codec not in _WIDTHS and codec.replace("_", "-").startswith(("utf-16", "utf-32"))):
         return None
     text = sample[skip:].decode(codec, "replace")
-    return Encoding(codec, shown, skip, "\r" if "\r" in text and "\n" not in text else "\n")
+    return Encoding(codec, shown, skip, "\r" if "\r" in text and "\n" not in text else "\n", uncertain)
 
 
 def cut(data: bytes, target: int, encoding: Encoding, kind: str, fence: str = "") -> Cut | None:

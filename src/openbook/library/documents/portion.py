@@ -18,11 +18,11 @@ from openbook.library.documents.source import Source
 class Portion:
     """`start:end` are bytes of the file, or pages (from 0) when `is_pages`; `digest` is the SHA-256 of those bytes.
 
-    `codec` decodes them, `encoding` is its name in the receipt. `glue`, `continues`, `headings` and `header` become the
-    `Opening` of the document. `begins_inside`, `ends_inside`: a paragraph of text was cut there. `line`: lines or rows
-    before it. `delimiter`, `has_header`: of a table; `header` is its text, in the parts
-    after the first. `fence`: the mark of the code block that it begins in. `title`: of the
-    whole document, "" where the reader gives every part the same.
+    `codec` decodes them, `encoding` is its name in the receipt, `uncertain` what that says of a guess. `glue`,
+    `continues`, `headings` and `header` become the `Opening` of the document. `begins_inside`, `ends_inside`: a paragraph
+    of text was cut there. `line`: lines or rows before it. `delimiter`, `has_header`: of a table; `header` is its text, in
+    the parts after the first. `fence`: the mark of the code block that it begins in. `title`: of the whole document, ""
+    where the reader gives every part the same.
     """
 
     kind: str
@@ -31,6 +31,7 @@ class Portion:
     digest: str = ""
     codec: str = "utf-8"
     encoding: str = "utf-8"
+    uncertain: str = ""
     number: int = 0
     glue: str = SEPARATOR
     continues: bool = False

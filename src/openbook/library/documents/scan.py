@@ -97,7 +97,9 @@ def _looked_through(file: IO[bytes], head: bytes) -> tuple[str, bool, bytes]:
 
 def _lines(path: Path, file: IO[bytes], kind: str, encoding: Encoding, part_bytes: int) -> Iterator[Portion]:
     size = file.seek(0, os.SEEK_END)
-    portion = Portion(kind, encoding.skip, 0, codec=encoding.codec, encoding=encoding.shown)
+    portion = Portion(
+        kind, encoding.skip, 0, codec=encoding.codec, encoding=encoding.shown, uncertain=encoding.uncertain
+    )
     while portion.start < size:
         data, place = _part(path, file, portion, size, encoding, part_bytes)
         done = replace(

@@ -25,12 +25,15 @@ def read(source: Source) -> Document:
 
 
 def decoded_text(source: Source, builder: Builder) -> str:
-    """The text of the file; its encoding and invalid bytes go into the receipt."""
+    """The text of the file; its encoding, whether that is a guess, and invalid bytes go into the receipt."""
     if source.portion is None:
         decoded = decode(source.data)
     else:
-        decoded = decode_as(source.data, source.portion.codec)._replace(encoding=source.portion.encoding)
+        portion = source.portion
+        decoded = decode_as(source.data, portion.codec)._replace(encoding=portion.encoding, uncertain=portion.uncertain)
     builder.encoding = decoded.encoding
+    if decoded.uncertain:
+        builder.note(decoded.uncertain)
     if decoded.invalid:
         places = "place" if decoded.invalid == 1 else "places"
         builder.note(f"bytes that are not valid {decoded.encoding} at {decoded.invalid} {places}, read as U+FFFD")

@@ -92,6 +92,7 @@ def table_portions(path: Path, file: IO[bytes], encoding: Encoding, part_bytes: 
         0,
         codec=encoding.codec,
         encoding=encoding.shown,
+        uncertain=encoding.uncertain,
         delimiter=delimiter,
         has_header=bool(header),
     )
