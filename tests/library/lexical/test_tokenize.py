@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbook.library.lexical import tokenize
 from openbook.library.lexical.tokenize import query_terms, sequence, terms
 
 
@@ -64,3 +65,14 @@ def test_any_text_has_terms_and_a_sequence(text: str) -> None:
 @given(st.text(), st.text())
 def test_a_word_boundary_separates(left: str, right: str) -> None:
     assert sequence(f"{left}\n{right}") == sequence(left) + sequence(right)
+
+
+def test_only_a_bounded_number_of_words_is_remembered_and_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file full of numbers would fill every worker's memory with them."""
+    texts = [f"walking {number} v{number}.1 {chr(97 + number % 26) * 3}s" for number in range(200)]
+    before = [terms(text) for text in texts]
+    monkeypatch.setattr(tokenize, "_CACHE_ENTRIES", 10)
+    monkeypatch.setattr(tokenize, "_cache", {})
+    assert [terms(text) for text in texts] == before
+    assert 0 < len(tokenize._cache) <= 10
+    assert all(word.isalpha() for word in tokenize._cache)

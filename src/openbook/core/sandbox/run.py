@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-MAX_UNREAD_BYTES = 64 << 20
+MAX_UNREAD_BYTES = 16 << 20
 """Results that wait to be taken; beyond this no further task is sent."""
 
 

@@ -33,7 +33,8 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _MEASURE = re.compile(r"(\d+(?:\.\d+)?)([a-z]{1,4})")
 _CODE = re.compile(r"[0-9_@+#]")
 _SEQUENCE_PIECE = re.compile(rf"[{_HAN}{_UNSPACED}]|[^\W_{_HAN}{_UNSPACED}]+")
-_CACHE_ENTRIES = 300_000
+_CACHE_ENTRIES = 50_000
+"""Words remembered: the frequent ones of a library; more of them would grow with it in every worker."""
 _cache: dict[str, tuple[str, ...]] = {}
 
 
@@ -69,8 +70,10 @@ def tokens(text: str) -> list[str]:
 
 
 def _remembered(token: str) -> tuple[str, ...]:
-    """The terms of one folded run that is not Chinese, noted in a bounded cache."""
+    """The terms of one folded run that is not Chinese; those of words are noted in a bounded cache, numbers seldom repeat."""
     found = tuple(_bigrams(token)) if _IS_UNSPACED.match(token) else tuple(_words(token))
+    if not token.isalpha():
+        return found
     if len(_cache) >= _CACHE_ENTRIES:
         _cache.clear()
     _cache[token] = found
