@@ -40,6 +40,11 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/embed.py
 	$(BIN)/python benchmarks/library.py
 	$(BIN)/python benchmarks/search_speed.py
+	$(BIN)/python benchmarks/search_live.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/follow_ups.py
+	$(BIN)/python benchmarks/checked_sentences.py
+	$(BIN)/python benchmarks/tables.py
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py

@@ -226,6 +226,25 @@ def splitting(found: dict[str, Any], language: Language) -> str:
     return table(head, rows)
 
 
+def start(found: dict[str, Any], language: Language) -> str:
+    rows = [
+        [f"`openbook {name}`", f"{one['median_s']:.2f} s", f"{one['slowest_s']:.2f} s"]
+        for name, one in found["commands"].items()
+    ]
+    head = [
+        say(language, "command, cold process", "命令（冷启动进程）"),
+        say(language, "median", "中位数"),
+        say(language, "slowest", "最慢"),
+    ]
+    first = sorted(found["demo"]["first_answer_s"])
+    note = say(
+        language,
+        f"{found['runs']} runs each, in turn. First cited answer of the demo, from an empty library: {first[len(first) // 2]:.1f} s.",
+        f"每条命令轮流运行 {found['runs']} 次。演示从空资料库到第一个带引用的回答：{first[len(first) // 2]:.1f} 秒。",
+    )
+    return f"{table(head, rows)}\n\n{note}"
+
+
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
     ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", answers),
@@ -250,6 +269,7 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ..
         "常驻进程中的检索（`benchmarks/search_live.py`）",
         live,
     ),
+    ("start", "Commands in a cold process (`benchmarks/start.py`)", "冷启动的命令（`benchmarks/start.py`）", start),
 )
 
 
