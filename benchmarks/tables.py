@@ -239,7 +239,8 @@ def start(found: dict[str, Any], language: Language) -> str:
     first = sorted(found["demo"]["first_answer_s"])
     note = say(
         language,
-        f"{found['runs']} runs each, in turn. First cited answer of the demo, from an empty library: {first[len(first) // 2]:.1f} s.",
+        f"{found['runs']} runs each, in turn. First cited answer of the demo, from an empty library: "
+        f"{first[len(first) // 2]:.1f} s.",
         f"每条命令轮流运行 {found['runs']} 次。演示从空资料库到第一个带引用的回答：{first[len(first) // 2]:.1f} 秒。",
     )
     return f"{table(head, rows)}\n\n{note}"
