@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from answer_sets import Paragraph, Question, QuestionSet, library_of
-from openbook.assistant.answer.evidence import Evidence, gather
-from openbook.core.messages import Embedder, TextKind
+from openbook.assistant.answer.evidence import Evidence, gather, weigh
+from openbook.core.messages import Embedder, TextKind, TokenVectors
 from openbook.library.embed.open import open_embedder
 from openbook.library.retrieve.search import Mode, search
 from openbook.library.store import LibraryStore
@@ -27,6 +27,7 @@ class Remembering:
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
         self._vectors: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self._tokens: dict[str, tuple[NDArray[np.float16], NDArray[np.int64]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -36,6 +37,14 @@ class Remembering:
         for text, vector in zip(fresh, self._inner.embed(fresh, kind) if fresh else (), strict=True):
             self._vectors[text, kind] = vector
         return np.array([self._vectors[text, kind] for text in texts], np.float32)
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._tokens]
+        found = self._inner.embed_tokens(fresh)  # type: ignore[attr-defined]
+        for text, (vectors, spans) in zip(fresh, found, strict=True):
+            self._tokens[text] = vectors.astype(np.float16), spans  # half of the memory
+        kept = (self._tokens[text] for text in texts)
+        return [TokenVectors(vectors.astype(np.float32), spans) for vectors, spans in kept]
 
 
 class _Hiding:
@@ -77,10 +86,20 @@ class Shelf:
     def evidence(self, text: str, mode: Mode = "hybrid") -> Evidence:
         """What a network is fitted on: without scores, which would be those of the last fit."""
         found = search(self.store, text, 10, mode=mode)
-        return gather(self.store, text, found, score=lambda features, _: np.zeros(len(features)))
+        return gather(self.store, text, found, score=_no_score)
+
+    def without_answers(self, question: Question, evidence: Evidence) -> Evidence:
+        """The evidence without the sentences that hold an answer, which leaves gaps in passages that stay."""
+        kept = [unit for unit in evidence.units if not any(answer in unit.text for answer in question.answers)]
+        embedder = self.store.embedder() if evidence.similar.has_vectors else None
+        return weigh(evidence.question, evidence.result, kept, embedder, score=_no_score)
 
     def close(self) -> None:
         self.store.close()
+
+
+def _no_score(features: NDArray[np.float64], _: str) -> NDArray[np.float64]:
+    return np.zeros(len(features))
 
 
 def default_embedder() -> Embedder:

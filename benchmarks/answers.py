@@ -109,7 +109,9 @@ def judged(asked: Sequence[Question], answers: Sequence[Answer], sentences: int)
     counts = [sentence_count(quote) if is_english else 1 for quote in quotes]
     covers = np.array([covered(question, answer) for question, answer in zip(asked, answers, strict=True)])
     strict = covers & (np.array(counts) <= sentences)
-    answered = np.array([a.confidence >= threshold("en" if is_english else "zh-words", MAX_WRONG) for a in answers])
+    answered = np.array(
+        [a.confidence >= threshold("en-tokens" if is_english else "zh-words", MAX_WRONG) for a in answers]
+    )
     lengths = np.array([len(quote.split()) if is_english else len(quote) for quote in quotes])
     return {
         "questions": len(asked),
@@ -172,7 +174,7 @@ def against(setting: Setting, one: QuestionSet, asked: Sequence[Question], other
     hard = np.array(hidden)
     strange = {name: np.array([confidence(shelf, text) for text in texts]) for name, texts in others.items()}
     shelf.close()
-    fit = "en" if one.name.startswith("squad") else "zh-words"
+    fit = "en-tokens" if one.name.startswith("squad") else "zh-words"
     report: Report = {f"{one.name}: {name}": figures(there, scores) for name, scores in strange.items()}
     report[f"{one.name}: passage missing"] = figures(there, hard) | {
         f"answered with --max-wrong {share_}": {

@@ -2,20 +2,26 @@
 
     python benchmarks/fit_answers.py --work FOLDER
 
-For each kind of evidence (English with vectors, English by words alone, Chinese by words alone): one network that
-scores sentences, one that turns what the evidence looks like into a probability, and the confidence at which the share
-of wrongly answered questions is what the user allows. Fitted on 24 articles of SQuAD's training part, asked in their
-own library and among all 19,855 paragraphs, and on half of the articles of CMRC2018 and DRCD. Nothing is fitted on an
+For each kind of evidence (English with the vectors of sentences and of their tokens, with those of sentences only,
+English by words alone, Chinese by words alone): one network that scores sentences, one that turns what the evidence
+looks like into a probability, and the confidence at which the share of wrongly answered questions is what the user
+allows. Fitted on 24 articles of SQuAD's training part, asked in their own library and among all 19,855 paragraphs, and
+on half of the articles of CMRC2018 and DRCD, each in a library of its own and all in one. Nothing is fitted on an
 article that `answers.py` reports on. Thresholds come from questions that the networks had not seen: every article is
 left out once in five folds.
+
+Unanswerable are questions whose passages are hidden ("hard"), questions of another library ("easy"), and, so that the
+confidence learns to read closely, those whose answering sentences are taken out of passages that stay ("near") and
+those in which a name or number is exchanged for another one of the same article ("swapped").
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +35,7 @@ from fit_networks import Fit, fit_choice, fit_probability
 from openbook.assistant.answer import scorer
 from openbook.assistant.answer.confidence import SUMMARY_COLUMNS, summary
 from openbook.assistant.answer.evidence import Evidence
-from openbook.assistant.answer.features import COLUMNS
+from openbook.assistant.answer.features import COLUMNS, WORD_COLUMNS
 from openbook.core.messages import Embedder
 from openbook.library.retrieve.search import Mode
 
@@ -44,13 +50,15 @@ LENT: dict[str, tuple[str, ...]] = {}
 nothing: English questions in the Chinese fit gained .011 on DRCD with one sentence and nothing with three.
 """
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
-HARD, EASY = 0.6, 0.4
-"""Of the unanswerable questions: on a subject of the library, of another library."""
+HIDDEN = {"en-words": 32, "zh-words": 64}
+"""Hidden units of a sentence network, 32 where not named: Chinese has no vectors to lean on."""
+MIXTURE = {"hard": 0.5, "easy": 0.3, "near": 0.1, "swapped": 0.1}
+"""Weights of the kinds of unanswerable questions in the fit of the confidence."""
 Matrix = NDArray[np.float64]
 
 
 class Case(NamedTuple):
-    """`kind`: "answerable", "hard" (its passage is hidden) or "easy" (of another library)."""
+    """`kind`: "answerable", or a key of `MIXTURE`."""
 
     kind: str
     article: str
@@ -71,13 +79,17 @@ class Source:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder in which the libraries are kept")
-    parser.add_argument("--only", default="en,en-words,zh-words", help="the fits to make anew")
+    parser.add_argument("--only", default="en-tokens,en-vectors,en-words,zh-words", help="the fits to make anew")
     options = parser.parse_args()
     embedder = default_embedder()
     table: dict[str, Any] = json.loads(TABLE.read_text("utf-8")) | {"attribution": ATTRIBUTION}
     sources = sources_by_fit()
+    cases: list[Case] = []
     for name in options.only.split(","):
-        cases = [case for source in sources[name] for case in cases_of(source, options.work, embedder)]
+        if name != "en-vectors" or not cases:  # those of en-tokens serve again
+            cases = [case for source in sources[name] for case in cases_of(source, options.work, embedder)]
+        if name == "en-vectors":
+            cases = [without_tokens(case) for case in cases]
         lent = [
             case
             for source in LENT.get(name, ())
@@ -85,7 +97,7 @@ def main() -> None:
             for case in cases_of(one, options.work, embedder)
         ]
         print(f"{name}: {len(cases)} cases, {len(lent)} lent", flush=True)
-        table[name] = fitted(cases, [case for case in lent if case.kind == "answerable"])
+        table[name] = fitted(cases, [case for case in lent if case.kind == "answerable"], HIDDEN.get(name, 32))
     TABLE.write_text(json.dumps(table, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")
     print(f"written to {TABLE.name}")
 
@@ -97,15 +109,20 @@ def sources_by_fit() -> dict[str, list[Source]]:
     strangers = train.of_articles(titles[130:160], "strangers").sample(1_000)
     whole = QuestionSet("squad-19855", dev.paragraphs + train.paragraphs, [])
     two = {one.name: one.half("fit") for one in (cmrc(), drcd())}
+    both = QuestionSet(
+        "zh-both",
+        [p for one in two.values() for p in one.paragraphs],
+        [q for one in two.values() for q in one.questions],
+    )
+    with_vectors = [Source(english, english.sample(2_800), strangers), Source(whole, english.sample(1_000), ())]
     return {
-        "en": [
-            Source(english, english.sample(2_800), strangers),
-            Source(whole, english.sample(1_000), ()),
-        ],
+        "en-tokens": with_vectors,
+        "en-vectors": with_vectors,
         "en-words": [Source(english, english.sample(2_500), strangers, "bm25")],
         "zh-words": [
             Source(two["cmrc"], two["cmrc"].questions, two["drcd"].sample(900)),
             Source(two["drcd"], two["drcd"].questions, two["cmrc"].sample(900)),
+            Source(both, both.sample(1_500), ()),
         ],
     }
 
@@ -113,23 +130,62 @@ def sources_by_fit() -> dict[str, list[Source]]:
 def cases_of(source: Source, work: Path, embedder: Embedder) -> list[Case]:
     shelf = Shelf(source.shelf.name, source.shelf.paragraphs, work, embedder)
     article = {one.id: one.article for one in source.shelf.paragraphs}
+    names = names_by_article(source.asked, article)
     cases = []
     for question in source.asked:
+        title = article[question.paragraph]
         shelf.hide(())
         evidence = shelf.evidence(question.text, source.mode)
-        cases.append(Case("answerable", article[question.paragraph], evidence, labels(question, evidence)))
+        cases.append(Case("answerable", title, evidence, labels(question, evidence)))
+        cases += unanswerable("near", title, shelf.without_answers(question, evidence))
+        if (text := with_another_name(question, names[title])) is not None:
+            cases += unanswerable("swapped", title, shelf.evidence(text, source.mode))
         shelf.hide_answers(question)
-        evidence = shelf.evidence(question.text, source.mode)
-        cases.append(Case("hard", article[question.paragraph], evidence, labels(question, evidence)))
+        cases += unanswerable("hard", title, shelf.evidence(question.text, source.mode))
     shelf.hide(())
     for question in source.strangers:
-        evidence = shelf.evidence(question.text, source.mode)
-        cases.append(Case("easy", question.paragraph, evidence, np.zeros(len(evidence.units), bool)))
+        cases += unanswerable("easy", question.paragraph, shelf.evidence(question.text, source.mode))
     shelf.close()
     return [case for case in cases if case.evidence.units]
 
 
-def fitted(cases: Sequence[Case], lent: Sequence[Case]) -> dict[str, Any]:
+def unanswerable(kind: str, article: str, evidence: Evidence) -> list[Case]:
+    return [Case(kind, article, evidence, np.zeros(len(evidence.units), bool))]
+
+
+def without_tokens(case: Case) -> Case:
+    """As another embedder would see it, which does not show the vectors of its tokens."""
+    features = case.evidence.features.copy()
+    features[:, len(WORD_COLUMNS) :] = 0.0
+    return case._replace(evidence=replace(case.evidence, features=features))
+
+
+_NAME = re.compile(r"(?<![.?!:]\s)(?<!^)\b[A-Z][\w'’-]*|\b\d{2,4}\b|[\d〇一二三四五六七八九十]+(?=年)")
+
+
+def names_by_article(asked: Sequence[Question], article: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names and numbers in the questions on each article."""
+    names: dict[str, set[str]] = {}
+    for question in asked:
+        names.setdefault(article[question.paragraph], set()).update(_NAME.findall(question.text))
+    return {title: sorted(found) for title, found in names.items()}
+
+
+def with_another_name(question: Question, names: Sequence[str]) -> str | None:
+    """The question with one of its names exchanged for another of the article, a number for a number; None without."""
+    places = list(_NAME.finditer(question.text))
+    draw = zlib.crc32(question.id.encode())
+    if not places:
+        return None
+    place = places[draw % len(places)]
+    is_number = place[0][0].isnumeric()
+    others = [name for name in names if name[0].isnumeric() == is_number and name not in question.text]
+    if not others:
+        return None
+    return question.text[: place.start()] + others[(draw >> 8) % len(others)] + question.text[place.end() :]
+
+
+def fitted(cases: Sequence[Case], lent: Sequence[Case], hidden: int) -> dict[str, Any]:
     """Both networks on all cases, those of the sentences also on the `lent` ones; thresholds and calibration from the
     cases left out.
     """
@@ -137,11 +193,11 @@ def fitted(cases: Sequence[Case], lent: Sequence[Case]) -> dict[str, Any]:
     fold = np.array([zlib.crc32(case.article.encode()) % FOLDS for case in cases])
     for number in range(FOLDS):
         chosen = [case for case, one in zip(cases, fold, strict=True) if one != number]
-        sentences = fit_sentences([*chosen, *lent])
+        sentences = fit_sentences([*chosen, *lent], hidden)
         confidence = fit_confidence(chosen, sentences)
         outside = [case for case, one in zip(cases, fold, strict=True) if one == number]
         left_out[fold == number] = confidence(summaries(outside, sentences))
-    sentences = fit_sentences([*cases, *lent])
+    sentences = fit_sentences([*cases, *lent], hidden)
     confidence = fit_confidence(cases, sentences)
     scale, offset = calibration(left_out, cases)
     points = curve(scale * left_out + offset, cases)
@@ -153,9 +209,9 @@ def fitted(cases: Sequence[Case], lent: Sequence[Case]) -> dict[str, Any]:
     }
 
 
-def fit_sentences(cases: Sequence[Case]) -> Fit:
+def fit_sentences(cases: Sequence[Case], hidden: int) -> Fit:
     chosen = [case for case in cases if case.labels.any()]
-    return fit_choice([case.evidence.features for case in chosen], [case.labels for case in chosen])
+    return fit_choice([case.evidence.features for case in chosen], [case.labels for case in chosen], hidden)
 
 
 def fit_confidence(cases: Sequence[Case], sentences: Fit) -> Fit:
@@ -172,9 +228,9 @@ def answerable(cases: Sequence[Case]) -> NDArray[np.bool_]:
 
 
 def weights(cases: Sequence[Case]) -> Matrix:
-    """(C,) adding up to C: half of the weight on the answerable, the other half on both kinds of the others."""
+    """(C,) adding up to C: half of the weight on the answerable, the other half on the others by `MIXTURE`."""
     kinds = np.array([case.kind for case in cases])
-    share = {"answerable": 0.5, "hard": 0.5 * HARD, "easy": 0.5 * EASY}
+    share = {"answerable": 0.5} | {kind: 0.5 * part for kind, part in MIXTURE.items()}
     result = np.zeros(len(cases))
     for kind, part in share.items():
         result[kinds == kind] = part / max(1, (kinds == kind).sum())

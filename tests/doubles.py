@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openbook.core.messages import ChatRequest, Completion, ModelLimits, TextKind, TokenCounter
+from openbook.core.messages import ChatRequest, Completion, ModelLimits, TextKind, TokenCounter, TokenVectors
 from openbook.lm.tokenizers.approximate import ApproximateTokens
 
 
@@ -59,3 +60,16 @@ class ScriptedModel:
     def complete_many(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion | Exception]]:
         for number, request in enumerate(requests):
             yield number, self.complete(request)
+
+
+class WordEmbedder(HashEmbedder):
+    """A `TokenEmbedder` whose tokens are words: the same word has the same vector everywhere."""
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        return [self._tokens(text) for text in texts]
+
+    def _tokens(self, text: str) -> TokenVectors:
+        places = [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)][: self.max_tokens - 2]
+        rows = [self._vector(text[start:end]) for start, end in places]
+        vectors = np.array(rows, np.float32).reshape(len(rows), self.dimension)
+        return TokenVectors(vectors, np.array(places, np.int64).reshape(-1, 2))

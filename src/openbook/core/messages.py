@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,6 +121,26 @@ class Embedder(Protocol):
 
     def embed(self, texts: Sequence[str], kind: TextKind) -> NDArray[np.float32]:
         """(N, E) float32, L2-normalised."""
+        ...
+
+
+class TokenVectors(NamedTuple):
+    """Of one text: `vectors` (T, E) float32, each L2-normalised; `spans` (T, 2) the code points of each token."""
+
+    vectors: NDArray[np.float32]
+    spans: NDArray[np.int64]
+
+
+@runtime_checkable
+class TokenEmbedder(Protocol):
+    """An `Embedder` that also gives the vectors of single tokens, before they are pooled into one."""
+
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def tokens(self) -> TokenCounter: ...
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Each text's tokens in order, special tokens left out; what is over `max_tokens` is cut."""
         ...
 
 

@@ -10,7 +10,7 @@ from openbook.assistant.answer.features import COLUMNS
 from openbook.assistant.answer.scorer import Network, fitted
 from openbook.core.errors import OpenbookError, UsageError
 
-FITS = ("en", "en-words", "zh-words")
+FITS = ("en-tokens", "en-vectors", "en-words", "zh-words")
 
 
 def test_a_network_is_the_formula_of_its_docstring():
@@ -29,7 +29,7 @@ def test_a_network_is_the_formula_of_its_docstring():
 
 
 def test_numbers_for_other_columns_are_refused():
-    row = fitted()["en"]["sentences"]
+    row = fitted()["en-tokens"]["sentences"]
     with pytest.raises(OpenbookError, match="other columns"):
         Network.from_json(row, COLUMNS[1:])
 
@@ -53,7 +53,7 @@ def test_the_less_may_be_wrong_the_higher_the_bar(fit):
 
 def test_a_share_out_of_range_is_named():
     with pytest.raises(UsageError, match=r"max_wrong 1\.5"):
-        threshold("en", 1.5)
+        threshold("en-tokens", 1.5)
 
 
 def test_the_weights_name_their_sources():

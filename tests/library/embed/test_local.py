@@ -109,3 +109,15 @@ def test_prompts_stand_before_the_text(tmp_path: Path) -> None:
     embedder = SentenceEmbedder(describe_directory(tmp_path), "float32")
     assert np.allclose(embedder.embed(["leave"], "query")[0], want("what is leave"), atol=1e-5)
     assert np.allclose(embedder.embed(["leave"], "passage")[0], want("leave"), atol=1e-5)
+
+
+def test_token_vectors_are_those_before_pooling(directory: Path) -> None:
+    embedder = SentenceEmbedder(describe_directory(directory), "float32")
+    texts = ["the cat sat on the mat.", "", "days " * 40, "annual leave"]
+    found = embedder.embed_tokens(texts)
+    assert [len(one.vectors) for one in found] == [7, 0, 14, 2]
+    for text, one in zip(texts, found, strict=True):
+        words = [text[start:end] for start, end in one.spans.tolist()]
+        assert words == text.replace(".", " .").split()[:14]
+        hidden = tiny_bert.reference(ARRAYS, [2, *map(tiny_bert.WORDS.index, words), 3])[1:-1]
+        assert np.abs(one.vectors - hidden / np.linalg.norm(hidden, axis=1, keepdims=True)).max(initial=0) < 1e-5

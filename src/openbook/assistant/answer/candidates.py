@@ -48,6 +48,15 @@ def units_of(connection: apsw.Connection, hits: Sequence[Hit]) -> list[Unit]:
     return [unit for place, hit in enumerate(hits) for unit in _of_hit(connection, place, hit, blocks[hit.document_id])]
 
 
+def neighbour(units: Sequence[Unit], place: int, step: int) -> int | None:
+    """The unit beside, where it may be quoted together with this one."""
+    other = place + step
+    if not 0 <= other < len(units):
+        return None
+    one, two = units[place], units[other]
+    return other if (one.hit, one.group) == (two.hit, two.group) else None
+
+
 def _of_hit(connection: apsw.Connection, place: int, hit: Hit, blocks: Sequence[Block]) -> Iterator[Unit]:
     """A heading parts groups, and so does a table, whose rows are quoted one by one."""
     group, heading = 0, " ".join(hit.heading)

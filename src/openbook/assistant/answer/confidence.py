@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from openbook.assistant.answer.evidence import Evidence, Fitted
 from openbook.assistant.answer.features import COLUMNS
+from openbook.assistant.answer.late import LATE_COLUMNS
 from openbook.assistant.answer.question import KINDS
 from openbook.assistant.answer.scorer import Network, fitted
 from openbook.assistant.answer.select import best_window, softmax
@@ -23,6 +24,7 @@ _MOST_OF = (
     "cosine",
     "dense of passage",
     "fused",
+    *LATE_COLUMNS,
 )
 SUMMARY_COLUMNS = (
     *(f"best sentence: {name}" for name in COLUMNS),

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from openbook.assistant.answer.candidates import Unit, units_of
 from openbook.assistant.answer.features import COLUMNS, Similarities, similarities, unit_features
+from openbook.assistant.answer.late import late_features
 from openbook.assistant.answer.question import Question, analyse
 from openbook.assistant.answer.scorer import Network, fitted
-from openbook.core.messages import Embedder
+from openbook.core.messages import Embedder, TokenEmbedder
 from openbook.library.catalogue.scope import OWNER, Scope
 from openbook.library.retrieve.hit import SearchResult
 from openbook.library.retrieve.search import visible_words
@@ -21,7 +22,8 @@ from openbook.library.store import LibraryStore
 
 PASSAGES = 6
 """Passages whose sentences are weighed; the rest only say how far the first stand out."""
-Fitted = Literal["en", "en-words", "zh-words"]
+Fitted = Literal["en-tokens", "en-vectors", "en-words", "zh-words"]
+"""What a fit reads: the vectors of sentences and of their tokens, of sentences only, or words alone."""
 
 
 Score = Callable[[NDArray[np.float64], Fitted], NDArray[np.float64]]
@@ -59,14 +61,27 @@ def gather(
     embedder: Embedder | None = None
     if "dense" in result.timings_ms and result.language in store.languages(generation):
         embedder = store.embedder(generation)
-    similar = similarities(analysed, units, embedder)
-    features = unit_features(analysed, hits, units, similar)
-    fit = fitted_for(result.language, similar.has_vectors)
-    return Evidence(analysed, result, units, similar, fit, features, score(features, fit))
+    return weigh(analysed, result, units, embedder, score)
 
 
-def fitted_for(language: str, has_vectors: bool) -> Fitted:
+def weigh(
+    question: Question,
+    result: SearchResult,
+    units: list[Unit],
+    embedder: Embedder | None,
+    score: Score = unit_scores,
+) -> Evidence:
+    """The evidence that these units make. `embedder`: None when it was not used, or does not know the language."""
+    hits = result.hits[:PASSAGES]
+    similar = similarities(question, units, embedder)
+    late = late_features(question, hits, units, embedder)
+    features = unit_features(question, hits, units, similar, late)
+    fit = fitted_for(result.language, embedder)
+    return Evidence(question, result, units, similar, fit, features, score(features, fit))
+
+
+def fitted_for(language: str, embedder: Embedder | None) -> Fitted:
     """Which fit counts: with the vectors of an embedder that knows the language, or by words alone."""
-    if has_vectors:
-        return "en"
-    return "zh-words" if language == "zh" else "en-words"
+    if embedder is None:
+        return "zh-words" if language == "zh" else "en-words"
+    return "en-tokens" if isinstance(embedder, TokenEmbedder) else "en-vectors"

@@ -88,8 +88,8 @@ def analyse(text: str, lexical: Bm25Index | Among) -> Question:
     is_name = np.array([term in names or bool(_CODE.search(term)) for term in unique], bool)
     most = np.log1p((total + 0.5) / 0.5)
     language = detect_language(text)
-    word = _QUESTION_WORD.search(simplify(text))
-    before, after = (text[: word.start()], text[word.end() :]) if word else (text, "")
+    word = question_word(text)
+    before, after = (text[: word[0]], text[word[1] :]) if word else (text, "")
     left, right = pieces(before, language), pieces(after, language)
     return Question(
         text=text,
@@ -106,6 +106,12 @@ def analyse(text: str, lexical: Bm25Index | Among) -> Question:
         left=grams(left[-_BESIDE:], language),
         right=grams(right[:_BESIDE], language),
     )
+
+
+def question_word(text: str) -> tuple[int, int] | None:
+    """Where the question word stands; None when there is none."""
+    word = _QUESTION_WORD.search(simplify(text))
+    return word.span() if word else None
 
 
 def pieces(text: str, language: str) -> tuple[str, ...]:

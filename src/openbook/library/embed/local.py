@@ -11,16 +11,19 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from openbook.core.messages import TextKind, TokenCounter
+from openbook.core.messages import TextKind, TokenCounter, TokenVectors
 from openbook.core.threads import available_cpus
 from openbook.library.embed.batches import token_batches
 from openbook.library.embed.describe import LocalEmbedderDescription
 from openbook.library.embed.encoders import Encoder, Precision, open_encoder
-from openbook.library.embed.pooling import Finish, Vectors, pool
+from openbook.library.embed.pooling import Finish, Vectors, normalized, pool
 from openbook.lm.tokenizers.fast import Encoded, open_tokenizer
 
 _BATCH_TOKENS = 8192
 _TEXTS_PER_TASK = 64
+
+
+_NOTHING = TokenVectors(np.empty((0, 0), np.float32), np.empty((0, 2), np.int64))
 
 
 class Embedded(NamedTuple):
@@ -93,6 +96,20 @@ class SentenceEmbedder:
             cut = tuple(place for place, one in enumerate(encoded) if one.truncated)
             self.truncated += len(cut)
         return Embedded(vectors, cut)
+
+    def embed_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """The last layer at every token of each text, of length 1, without pooling and without a prompt."""
+        located = self._tokenizer.encode_located(texts)
+        found: list[TokenVectors] = [_NOTHING] * len(located)
+        with self._lock:
+            for places in token_batches([len(one.encoded.ids) for one in located], _BATCH_TOKENS):
+                chosen = [located[place] for place in places]
+                hidden = self._loaded().hidden([one.encoded for one in chosen])
+                starts = np.cumsum([0, *(len(one.encoded.ids) for one in chosen)])
+                for place, one, start in zip(places, chosen, starts[:-1].tolist(), strict=True):
+                    rows = normalized(hidden[start : start + len(one.encoded.ids)][one.places])
+                    found[place] = TokenVectors(rows, np.array(one.spans, np.int64).reshape(-1, 2))
+        return found
 
     def _loaded(self) -> Encoder:
         if self._encoder is None:

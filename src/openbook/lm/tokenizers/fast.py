@@ -22,6 +22,14 @@ class Encoded(NamedTuple):
     truncated: bool
 
 
+class Located(NamedTuple):
+    """A text with special tokens; `places` and `spans` are of the others: where in `ids`, and which code points."""
+
+    encoded: Encoded
+    places: list[int]
+    spans: list[tuple[int, int]]
+
+
 class Tokenizer:
     """Texts and pairs to ids, cut at `max_tokens` (special tokens included). Thread-safe."""
 
@@ -34,6 +42,10 @@ class Tokenizer:
         """Each text with its special tokens."""
         return [_encoded(one) for one in self._backend.encode_batch_fast(list(texts))]
 
+    def encode_located(self, texts: Sequence[str]) -> list[Located]:
+        """Each text with its special tokens, and where its own tokens stand in it."""
+        return [_located(one) for one in self._backend.encode_batch(list(texts))]
+
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Each pair in one sequence; the longer side is cut first."""
         return [_encoded(one) for one in self._backend.encode_batch_fast(list(pairs))]
@@ -45,6 +57,11 @@ class Tokenizer:
 
 def _encoded(encoding: tokenizers.Encoding) -> Encoded:
     return Encoded(encoding.ids, encoding.type_ids, bool(encoding.overflowing))
+
+
+def _located(encoding: tokenizers.Encoding) -> Located:
+    places = [place for place, is_special in enumerate(encoding.special_tokens_mask) if not is_special]
+    return Located(_encoded(encoding), places, [encoding.offsets[place] for place in places])
 
 
 class CheckpointTokens:

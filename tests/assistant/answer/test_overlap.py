@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openbook.assistant.answer.features import common_order, longest_run
+from openbook.assistant.answer.overlap import common_order, longest_run
 
 pieces = st.lists(st.sampled_from(["a", "b", "ab", "渡"]), max_size=12)
 
