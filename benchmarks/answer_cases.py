@@ -1,7 +1,7 @@
 """Questions put to a library of which some paragraphs are hidden, as if they had never been added.
 
 The passages are hidden before anything is ranked (the same way in which a permission hides them), so that no list, no
-standardised score and no neighbour knows of them; only the term statistics of the index do.
+standardised score, no neighbour and no count of a word knows of them.
 """
 
 from __future__ import annotations

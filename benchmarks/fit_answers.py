@@ -45,9 +45,9 @@ ATTRIBUTION = (
     "(CC BY-SA 3.0, Delta Research Center) by benchmarks/fit_answers.py; no text of theirs is in this file."
 )
 FOLDS = 5
-LENT: dict[str, tuple[str, ...]] = {}
-"""Fits that take over the answerable questions of others, e.g. {"zh-words": ("en-words",)}. The weights that ship lend
-nothing: English questions in the Chinese fit gained .011 on DRCD with one sentence and nothing with three.
+LENT: dict[str, tuple[str, ...]] = {"zh-words": ("en-words",)}
+"""Fits that take over the answerable questions of others: which words count is much the same in both languages, and of
+Chinese questions there are few. Measured on articles left out: DRCD +.001 with three sentences, +.004 with one.
 """
 SHARES = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0)
 HIDDEN = {"en-words": 32, "zh-words": 64}
