@@ -86,3 +86,18 @@ def test_a_sentence_of_the_greatest_length_stays_whole():
     text = " ".join(["word"] * MOST_WORDS)
     assert list(bounded(text, 0, len(text))) == [(0, len(text))]
     assert len(list(bounded(text + " more", 0, len(text) + 5))) == 2
+
+
+def test_an_article_with_its_items_is_a_group_of_its_own(tmp_path):
+    (tmp_path / "law.md").write_text(
+        "第四十七条 经济补偿按年限支付。\n\n（一）满一年支付一个月工资。\n\n第四十八条 渡轮另有规定。\n\n"
+        "Article 5 Dogs travel free.\n\nThis rule 5 is old. Section 7 of it was struck."
+    )
+    with Library.open(tmp_path / "library", embedder=HashEmbedder()) as opened:
+        opened.add(tmp_path / "law.md")
+        hits = opened.search("经济补偿", 1)
+        with opened.store.catalogue.read() as connection:
+            units = units_of(connection, hits)
+    groups = {unit.text[:8]: unit.group for unit in units}
+    assert groups["第四十七条 经济"] == groups["（一）满一年支付"] != groups["第四十八条 渡轮"]
+    assert groups["Article "] == groups["This rul"] == groups["Section "] != groups["第四十八条 渡轮"]

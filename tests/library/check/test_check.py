@@ -104,7 +104,9 @@ def test_a_document_whose_text_and_file_are_both_gone_is_said_to_be_lost(open_li
     library.add(folder)
     (folder / "ferry.md").unlink()
     with library.store.catalogue.write() as connection:
-        connection.execute("UPDATE parts SET text = 'x' WHERE document_id = (SELECT id FROM documents WHERE title = 'Ferry')")
+        connection.execute(
+            "UPDATE parts SET text = 'x' WHERE document_id = (SELECT id FROM documents WHERE title = 'Ferry')"
+        )
     done = library.repair(library.check())
     assert any("was lost" in line and "ferry.md" in line for line in done)
     assert library.check() == []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from openbook.assistant.answer.answer import Answer, Sentence
+from openbook.assistant.answer.articles import own_articles, with_references
 from openbook.assistant.answer.confidence import probability, threshold
 from openbook.assistant.answer.evidence import gather
 from openbook.assistant.answer.extract import SENTENCES, Quotation, quote
@@ -91,32 +90,6 @@ def ask(
             warnings=warnings,
             on_text=on_text,
         )
-
-
-_REFERENCE = re.compile(
-    r"第[零〇一二两三四五六七八九十百千\d]+条(?:之[一二三四五六七八九十])?"
-    r"|\b(?:article|section|chapter|clause|rule|figure|table)\s+\d+(?:\.\d+)*\b",
-    re.IGNORECASE,
-)
-
-
-def with_references(question: str) -> str:
-    """`question` with the articles and sections that it names in quotation marks: only a passage that has them word for
-    word can answer it (when none has, search says so and looks for their words).
-    """
-    return _REFERENCE.sub(lambda reference: f' "{reference[0]}" ', question)
-
-
-def own_articles(question: str, result: SearchResult) -> SearchResult:
-    """`result` with only the passages in which a line begins with the article that was asked for, where there are any:
-    others merely refer to it.
-    """
-    for reference in _REFERENCE.findall(question):
-        begins = re.compile(rf"^\W*{re.escape(reference)}(?!之)", re.MULTILINE | re.IGNORECASE)
-        hits = [hit for hit in result.hits if begins.search(hit.text)]
-        if hits:
-            return replace(result, hits=hits)
-    return result
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import apsw
 
+from openbook.assistant.answer.articles import opens_article
 from openbook.library.catalogue import reads
 from openbook.library.documents.model import Block
 from openbook.library.lexical.tokenize import terms
@@ -58,7 +59,7 @@ def neighbour(units: Sequence[Unit], place: int, step: int) -> int | None:
 
 
 def _of_hit(connection: apsw.Connection, place: int, hit: Hit, blocks: Sequence[Block]) -> Iterator[Unit]:
-    """A heading parts groups, and so does a table, whose rows are quoted one by one."""
+    """A heading parts groups, and so do the number of an article and a table, whose rows are quoted one by one."""
     group, heading = 0, " ".join(hit.heading)
     for block in blocks:
         if block.end <= hit.start or block.start >= hit.end:
@@ -73,6 +74,7 @@ def _of_hit(connection: apsw.Connection, place: int, hit: Hit, blocks: Sequence[
                 yield _unit(place, group + 1, hit, span, context, header)
             group += 2
         else:
+            group += opens_article(hit.text[max(block.start - hit.start, 0) : block.end - hit.start])
             for span in _spans(hit, block):
                 yield _unit(place, group, hit, span, f"{hit.title} {heading}", None)
 
