@@ -61,6 +61,7 @@ class Shelf:
     """A library of paragraphs under `work`, some of which can be hidden for a question."""
 
     def __init__(self, name: str, paragraphs: Sequence[Paragraph], work: Path, embedder: Embedder) -> None:
+        self.name = name
         library_of(paragraphs, work / name).close()
         self.store = LibraryStore(work / name, embedder=embedder)
         self._hiding = _Hiding()

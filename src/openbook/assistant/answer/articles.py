@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from openbook.library.retrieve.hit import SearchResult
+
+if TYPE_CHECKING:
+    from openbook.assistant.answer.candidates import Unit
 
 _REFERENCE = re.compile(
     r"第[零〇一二两三四五六七八九十百千\d]+条(?:之[一二三四五六七八九十])?"
@@ -30,12 +34,28 @@ def own_articles(question: str, result: SearchResult) -> SearchResult:
     """`result` with only the passages in which a line begins with the article that was asked for, where there are any:
     others merely refer to it.
     """
-    for reference in _REFERENCE.findall(question):
-        begins = re.compile(rf"^\W*{re.escape(reference)}(?!之)", re.MULTILINE | re.IGNORECASE)
+    for begins in _beginnings(question):
         hits = [hit for hit in result.hits if begins.search(hit.text)]
         if hits:
             return replace(result, hits=hits)
     return result
+
+
+def units_of_article(question: str, units: list[Unit]) -> list[Unit]:
+    """Only the units of the article that was asked for, where there are any: a passage holds its neighbours too."""
+    for begins in _beginnings(question):
+        groups = {(unit.hit, unit.group) for unit in units if begins.match(unit.text)}
+        if groups:
+            return [unit for unit in units if (unit.hit, unit.group) in groups]
+    return units
+
+
+def _beginnings(question: str) -> list[re.Pattern[str]]:
+    """What a line begins with that holds an article of the question."""
+    return [
+        re.compile(rf"^\W*{re.escape(reference)}(?!之)", re.MULTILINE | re.IGNORECASE)
+        for reference in _REFERENCE.findall(question)
+    ]
 
 
 def opens_article(text: str) -> bool:

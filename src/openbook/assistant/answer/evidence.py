@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from openbook.assistant.answer.articles import units_of_article
 from openbook.assistant.answer.candidates import Unit, units_of
 from openbook.assistant.answer.features import COLUMNS, Similarities, similarities, unit_features
 from openbook.assistant.answer.late import late_features
@@ -57,7 +58,7 @@ def gather(
     generation = store.generation()
     with store.catalogue.read() as connection:
         analysed = analyse(question, visible_words(store, connection, scope))
-        units = units_of(connection, hits)
+        units = units_of_article(question, units_of(connection, hits))
     embedder: Embedder | None = None
     if "dense" in result.timings_ms and result.language in store.languages(generation):
         embedder = store.embedder(generation)
