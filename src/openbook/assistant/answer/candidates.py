@@ -45,8 +45,14 @@ class Unit:
 
 def units_of(connection: apsw.Connection, hits: Sequence[Hit]) -> list[Unit]:
     """The units of all hits, in the order of the hits and of the text."""
-    blocks = {name: reads.document_blocks(connection, int(name[1:])) for name in {hit.document_id for hit in hits}}
-    return [unit for place, hit in enumerate(hits) for unit in _of_hit(connection, place, hit, blocks[hit.document_id])]
+    return [
+        unit for place, hit in enumerate(hits) for unit in _of_hit(connection, place, hit, blocks_of(connection, hit))
+    ]
+
+
+def blocks_of(connection: apsw.Connection, hit: Hit) -> tuple[Block, ...]:
+    """The blocks that the hit touches; of a large document no others are read."""
+    return reads.document_blocks(connection, int(hit.document_id[1:]), hit.start, hit.end)
 
 
 def neighbour(units: Sequence[Unit], place: int, step: int) -> int | None:

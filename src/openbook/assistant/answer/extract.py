@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openbook.assistant.answer.answer import Citation
-from openbook.assistant.answer.candidates import Unit
+from openbook.assistant.answer.candidates import Unit, blocks_of
 from openbook.assistant.answer.evidence import Evidence
 from openbook.assistant.answer.question import shows_kind
 from openbook.assistant.answer.select import best_window, softmax, trimmed
@@ -84,7 +84,7 @@ def page_at(store: LibraryStore, hit: Hit, start: int, anchors: tuple[Anchor, ..
     if page is not None or hit.page is None:
         return page
     with store.catalogue.read() as connection:
-        blocks = reads.document_blocks(connection, int(hit.document_id[1:]))
+        blocks = blocks_of(connection, hit)
     return next((block.page for block in blocks if block.start <= start < block.end), hit.page)
 
 
