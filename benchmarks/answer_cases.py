@@ -73,11 +73,18 @@ class Shelf:
             for chunk_id, path in rows:
                 self._chunks.setdefault(path.partition("#")[2], []).append(chunk_id)
         self._all = np.array(sorted(i for ids in self._chunks.values() for i in ids), np.int64)
+        self._shown = self._all
+
+    def show_only(self, paragraphs: Iterable[str]) -> None:
+        """The library is these paragraphs from now on."""
+        self._shown = np.array(sorted(chunk for name in paragraphs for chunk in self._chunks[name]), np.int64)
+        self.hide(())
 
     def hide(self, paragraphs: Iterable[str]) -> None:
         """Nothing is found in these paragraphs until the next call."""
         gone = [chunk for name in paragraphs for chunk in self._chunks.get(name, ())]
-        self._hiding.allowed_ids = np.setdiff1d(self._all, np.array(gone, np.int64)) if gone else None
+        is_whole = not gone and len(self._shown) == len(self._all)
+        self._hiding.allowed_ids = None if is_whole else np.setdiff1d(self._shown, np.array(gone, np.int64))
 
     def hide_answers(self, question: Question) -> None:
         """Hides the question's own paragraph and every other that holds one of its answers."""
