@@ -37,6 +37,7 @@ def batches(pieces: Iterable[P]) -> Iterator[list[P]]:
             began = time.monotonic()
         batch.append(piece)
         count += len(piece.chunks)
+        del piece  # not held while the next one is awaited
         if count >= BATCH_CHUNKS or time.monotonic() - began > 1.0:
             yield batch
             batch, count = [], 0

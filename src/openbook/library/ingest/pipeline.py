@@ -6,7 +6,7 @@ Results come back in the order of the plan, so that two runs give the same ids, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from openbook.core.threads import available_cpus
 from openbook.library.catalogue import reads, writes
 from openbook.library.catalogue.catalogue import Catalogue
 from openbook.library.catalogue.lease import IngestLease
-from openbook.library.catalogue.rows import FoundFile, IndexedChunk
+from openbook.library.catalogue.rows import FoundFile, IndexedChunk, ReadPart
 from openbook.library.documents.source import PART_BYTES
 from openbook.library.ingest.embedding import batches, embed_chunks
 from openbook.library.ingest.gather import Gathering
@@ -78,23 +78,10 @@ def apply_plan(
     outcome = Outcome()
     total = len(plan.to_read)
     with Shelf(catalogue.directory) as shelf:
+        storing = _Storing(catalogue, lease, shelf, settings, outcome, progress, total)
         for batch in batches(_results(plan, settings, outcome, catalogue)):
-            embedded = embed_chunks(
-                [(piece.result["text"], piece.chunks) for piece in batch], settings.embedder, outcome
-            )
-            for piece, chunks in zip(batch, embedded, strict=True):
-                if piece.number == 0:
-                    gathering = Gathering(piece.file)
-                parts = shelf.put(piece.number, piece.of, gathering.add(piece.result, chunks))
-                if parts is not None:
-                    with catalogue.write() as connection:
-                        read = gathering.document(parts)
-                        document_id = writes.put_document(connection, read, settings.generation_id)
-                        lease.beat()
-                    outcome.read += 1
-                    outcome.chunks += gathering.chunks
-                    _keep_receipt(outcome, _receipt(gathering, document_id))
-                progress("reading", outcome.read + len(outcome.failures), total, _shown(piece))
+            storing.store(batch)
+            batch.clear()  # what is stored is not held while the workers read on
             after_commit()
     return outcome
 
@@ -107,6 +94,40 @@ class Piece(NamedTuple):
     of: int
     result: Plain
     chunks: Sequence[IndexedChunk]
+
+
+@dataclass
+class _Storing:
+    """Puts parts on the shelf as they come, and every document whose last part has come into the catalogue."""
+
+    catalogue: Catalogue
+    lease: IngestLease
+    shelf: Shelf
+    settings: IngestSettings
+    outcome: Outcome
+    progress: Progress
+    total: int
+    gathering: Gathering | None = None
+
+    def store(self, batch: Sequence[Piece]) -> None:
+        texts = [(piece.result["text"], piece.chunks) for piece in batch]
+        for piece, chunks in zip(batch, embed_chunks(texts, self.settings.embedder, self.outcome), strict=True):
+            if piece.number == 0 or self.gathering is None:
+                self.gathering = Gathering(piece.file)
+            parts = self.shelf.put(piece.number, piece.of, self.gathering.add(piece.result, chunks))
+            if parts is not None:
+                self._commit(self.gathering, parts)
+            done = self.outcome.read + len(self.outcome.failures)
+            self.progress("reading", done, self.total, _shown(piece))
+
+    def _commit(self, gathering: Gathering, parts: Iterable[ReadPart]) -> None:
+        with self.catalogue.write() as connection:
+            read = gathering.document(parts)
+            document_id = writes.put_document(connection, read, self.settings.generation_id)
+            self.lease.beat()
+        self.outcome.read += 1
+        self.outcome.chunks += gathering.chunks
+        _keep_receipt(self.outcome, _receipt(gathering, document_id))
 
 
 def _shown(piece: Piece) -> str:
@@ -182,6 +203,7 @@ def _results(plan: Plan, settings: IngestSettings, outcome: Outcome, catalogue: 
             if last is not None:
                 yield last
             last = Piece(file, number, of, value, [IndexedChunk(*chunk) for chunk in value.pop("chunks")])
+            del value  # `last` is the one part that waits here
     if last is not None:  # held back until the workers have ended: their memory is free for the indexes
         yield last
 
