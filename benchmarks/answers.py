@@ -235,7 +235,9 @@ def languages(setting: Setting) -> Report:
         report[name] = {
             "questions": len(asked),
             "abstained": share(np.array([answer.abstained for answer in answers])),
-            "said why": share(np.array([any("Chinese" in line for line in answer.warnings) for answer in answers])),
+            "said why": share(
+                np.array([any("Chinese" in line or "中文" in line for line in answer.warnings) for answer in answers])
+            ),
         }
     return report
 
