@@ -11,6 +11,11 @@ from pathlib import Path
 from openbook.assistant.desk import Library
 
 DOCUMENTS = 80
+INTERRUPTIBLE = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('openbook', run_name='__main__')"
+)
+"""`python -m openbook` that hears Ctrl-C also where a shell runs the tests in the background, which has them ignore it."""
 
 
 def children(pid: int) -> list[int]:
@@ -41,7 +46,7 @@ def test_ctrl_c_during_add_keeps_what_was_committed_says_so_and_leaves_no_worker
     docs.mkdir()
     for number in range(DOCUMENTS):  # long ones, so that the end is far away when the first few are there
         (docs / f"{number}.md").write_text(f"The walrus number {number} swims. " * 5_000)
-    command = [sys.executable, "-m", "openbook", "add", str(docs), "-L", str(directory), "--embedder", "none"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "add", str(docs), "-L", str(directory), "--embedder", "none"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as adding:
         while committed(directory) < 5 and adding.poll() is None:
             time.sleep(0.01)
