@@ -91,7 +91,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> N
             f"{source} lacks or misshapes {len(wrong)} tensors, first {_describe(wrong[0], wanted, state)}",
             "check that config.json belongs to these weights",
         )
-    module.load_state_dict({name: state[name] for name in wanted})
+    module.load_state_dict({name: state[name] for name in wanted}, strict=False)  # a tied weight has a second name
 
 
 def _describe(name: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:

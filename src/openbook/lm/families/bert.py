@@ -6,31 +6,21 @@ layer, the model, and how a checkpoint becomes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import load_into, read_tensors, strip_prefix
+from openbook.lm.families.base import Head, Names
 from openbook.lm.families.bert_config import BertConfig
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.linear import Linear
 from openbook.lm.nn.mlp import Mlp
 from openbook.lm.nn.norm import LayerNorm
-
-Head = Literal["logits", "hidden"] | Callable[[Tensor, nn.Module | None], Tensor]
-
-
-class Names(NamedTuple):
-    """One row of a mapping table: our module, the checkpoint's."""
-
-    ours: str
-    theirs: str
-
 
 MODEL_NAMES = (
     Names("tokens", "embeddings.word_embeddings"),

@@ -5,48 +5,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from openbook.lm.nn.cache import KvCache
+
 
 class Run(NamedTuple):
-    """`sequences` neighbours of `length` tokens each, from token `start`: they attend in one call, unpadded."""
+    """`sequences` neighbours of `length` new tokens each, from token `start`: they attend in one call, unpadded.
+
+    `sequence`: the first one's place in the batch. `visible`: the tokens that each sees, the new ones included.
+    """
 
     start: int
     sequences: int
     length: int
+    sequence: int
+    visible: int
 
 
 @dataclass(frozen=True)
 class Batch:
     """N tokens of S sequences laid end to end, without padding.
 
-    positions: (N,) int64, the place of each token in its sequence. starts: (S + 1,) int64, cumulative lengths.
+    positions: (N,) int64, the place of each token in its sequence. starts: (S + 1,) int64, cumulative lengths of what is
+    new. cache: where the keys and values of earlier tokens are; None when there are none. lengths: (S,) int64, the tokens
+    that each sequence sees, new ones included; only with a cache.
     """
 
     positions: Tensor
     starts: Tensor
     causal: bool = True
+    cache: KvCache | None = None
+    lengths: Tensor | None = None
 
     @classmethod
-    def of(cls, lengths: Sequence[int], *, causal: bool = True) -> Batch:
-        """The batch of sequences with these lengths, each from position 0. Raises ValueError on an empty sequence."""
+    def of(
+        cls,
+        lengths: Sequence[int],
+        *,
+        causal: bool = True,
+        cache: KvCache | None = None,
+        seen: Sequence[int] | None = None,
+    ) -> Batch:
+        """The batch of sequences with these lengths, each from position 0, or behind the `seen` tokens in the cache.
+
+        Raises ValueError on an empty sequence.
+        """
         if any(length < 1 for length in lengths):
             raise ValueError(f"a sequence has {min(lengths)} tokens: leave empty sequences out of the batch")
         counts = torch.tensor(lengths, dtype=torch.int64)
         starts = torch.zeros(len(lengths) + 1, dtype=torch.int64)
         torch.cumsum(counts, 0, out=starts[1:])
-        positions = torch.arange(int(starts[-1])) - starts[:-1].repeat_interleave(counts)  # (N,)
-        return cls(positions, starts, causal)
+        before = torch.tensor(seen if seen is not None else [0] * len(lengths), dtype=torch.int64)
+        positions = torch.arange(int(starts[-1])) + (before - starts[:-1]).repeat_interleave(counts)  # (N,)
+        return cls(positions, starts, causal, cache, before + counts if cache is not None else None)
 
     def runs(self) -> list[Run]:
         """The sequences as runs of equal length, in order; sorted input gives few runs."""
         bounds: list[int] = self.starts.tolist()
-        runs, start = [], 0
-        for length, group in groupby(end - begin for begin, end in pairwise(bounds)):
+        new = [end - begin for begin, end in pairwise(bounds)]
+        visible = new if self.lengths is None else self.lengths.tolist()
+        runs, start, sequence = [], 0, 0
+        for (length, seen), group in groupby(zip(new, visible, strict=True)):
             count = sum(1 for _ in group)
-            runs.append(Run(start, count, length))
-            start += count * length
+            runs.append(Run(start, count, length, sequence, seen))
+            start, sequence = start + count * length, sequence + count
         return runs

@@ -1,4 +1,4 @@
-"""The position-wise network of a transformer layer: up, activation, down."""
+"""The position-wise network of a transformer layer: up, activation, down; gated or plain."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ class Mlp(nn.Module):
         return self.down(wide if self.is_fused else activate(wide, self.activation))  # type: ignore[no-any-return]
 
 
+class GatedMlp(nn.Module):
+    """down(activation(gate(x)) * up(x)); with SiLU it is SwiGLU. Source: Shazeer 2020, https://arxiv.org/abs/2002.05202"""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation, *, bias: bool = False) -> None:
+        super().__init__()
+        self.activation: Activation = activation
+        self.gate = Linear(hidden_size, intermediate_size, bias=bias)
+        self.up = Linear(hidden_size, intermediate_size, bias=bias)
+        self.down = Linear(intermediate_size, hidden_size, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, E) -> (N, E)."""
+        return self.down(activate(self.gate(x), self.activation) * self.up(x))  # type: ignore[no-any-return]
+
+
 def activate(x: Tensor, activation: Activation) -> Tensor:
     match activation:
         case "gelu":
@@ -33,3 +48,5 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
             return F.gelu(x, approximate="tanh")
         case "relu":
             return F.relu(x)
+        case "silu":
+            return F.silu(x)

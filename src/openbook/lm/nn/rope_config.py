@@ -1,0 +1,59 @@
+"""How rotary angles are stretched, as checkpoints say it; read without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+ScalingKind = Literal["default", "linear", "dynamic", "yarn", "llama3", "longrope"]
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """`original_max_seq_len`: what the model was trained with before it was stretched (0: not said). `attention_factor`
+    multiplies cosines and sines (YaRN, LongRoPE); None means what the paper gives.
+    """
+
+    kind: ScalingKind = "default"
+    factor: float = 1.0
+    original_max_seq_len: int = 0
+    attention_factor: float | None = None
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    mscale: float = 0.0
+    mscale_all_dim: float = 0.0
+    truncate: bool = True
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+    short_factor: tuple[float, ...] = ()
+    long_factor: tuple[float, ...] = ()
+
+
+def read_scaling(raw: Mapping[str, Any]) -> tuple[float, RopeScaling]:
+    """Base and scaling of a `config.json`, in its old form (`rope_theta`, `rope_scaling`) or new (`rope_parameters`).
+
+    Raises ValueError for a kind that is not known.
+    """
+    said = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
+    theta = float(said.get("rope_theta") or raw.get("rope_theta") or 10_000.0)
+    kind = said.get("rope_type") or said.get("type") or "default"
+    if kind not in get_args(ScalingKind):
+        raise ValueError(f"rope scaling {kind!r} is not one of {list(get_args(ScalingKind))}")
+    original = said.get("original_max_position_embeddings") or raw.get("original_max_position_embeddings") or 0
+    factor = said.get("attention_factor")
+    return theta, RopeScaling(
+        kind=cast(ScalingKind, kind),
+        factor=float(said.get("factor") or 1.0),
+        original_max_seq_len=int(original),
+        attention_factor=None if factor is None else float(factor),
+        beta_fast=float(said.get("beta_fast") or 32.0),
+        beta_slow=float(said.get("beta_slow") or 1.0),
+        mscale=float(said.get("mscale") or 0.0),
+        mscale_all_dim=float(said.get("mscale_all_dim") or 0.0),
+        truncate=bool(said.get("truncate", True)),
+        low_freq_factor=float(said.get("low_freq_factor") or 1.0),
+        high_freq_factor=float(said.get("high_freq_factor") or 4.0),
+        short_factor=tuple(float(one) for one in said.get("short_factor") or ()),
+        long_factor=tuple(float(one) for one in said.get("long_factor") or ()),
+    )
