@@ -116,11 +116,11 @@ def main() -> None:
     sizes = [10, 40] if arguments.embedder else [int(size) for size in arguments.sizes.split(",")]
     name = "embedder" if arguments.embedder else "words only"
     for kind in ["txt"] if arguments.embedder else arguments.kinds.split(","):
-        rows = known.setdefault(f"{kind}, {name}", {})
+        rows = known[f"{kind}, {name}"] = {}
         for size_mb in sizes:
             rows[str(size_mb)] = row = run(kind, size_mb, "default" if arguments.embedder else "none")
             print(f"{kind:6} {size_mb:4} MB  {row}", flush=True)
-            if len(rows) > 2 or (len(rows) == 2 and "ratio" not in rows):
+            if size_mb == sizes[-1] != sizes[0]:
                 small, large = (rows[str(one)] for one in (sizes[0], sizes[-1]))
                 rows["ratio"] = {key: round(large[key] / small[key], 3) for key in ("peak_rss_mb", "peak_pss_mb")}
             known["machine"] = machine.describe()
