@@ -84,6 +84,13 @@ def strip_prefix(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
     """Loads `state`, every parameter and nothing more; ModelUnavailable names what is missing or of another shape."""
+    check_shapes(module, state, source)
+    wanted = dict(module.named_parameters())
+    module.load_state_dict({name: state[name] for name in wanted}, strict=False)  # a tied weight has a second name
+
+
+def check_shapes(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
+    """Raises ModelUnavailable unless `state` fits; on the meta device, before any memory is spent."""
     wanted = dict(module.named_parameters())
     wrong = [name for name, value in wanted.items() if name not in state or state[name].shape != value.shape]
     if wrong:
@@ -91,7 +98,6 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> N
             f"{source} lacks or misshapes {len(wrong)} tensors, first {_describe(wrong[0], wanted, state)}",
             "check that config.json belongs to these weights",
         )
-    module.load_state_dict({name: state[name] for name in wanted}, strict=False)  # a tied weight has a second name
 
 
 def _describe(name: str, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:

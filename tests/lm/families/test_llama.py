@@ -177,3 +177,11 @@ def test_a_checkpoint_of_other_shapes_names_the_first(tmp_path: Path) -> None:
     shapes = golden["shapes"] | {"model.norm.weight": [25]}
     with pytest.raises(ModelUnavailable, match=r"norm\.weight \(wanted \(24,\), got \(25,\)"):
         load_llama(written(tmp_path, golden["config"], shapes))
+
+
+def test_impossible_sizes_are_refused_before_memory_is_spent(tmp_path: Path) -> None:
+    golden = GOLDEN["models"]["llama"]
+    written(tmp_path, golden["config"], golden["shapes"])
+    (tmp_path / "config.json").write_text(json.dumps(golden["config"] | {"vocab_size": 10**12}))
+    with pytest.raises(ModelUnavailable, match=r"tokens\.weight \(wanted \(1000000000000, 24\)"):
+        load_llama(tmp_path)

@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from openbook.lm.checkpoint import load_into, read_tensors
+from openbook.lm.checkpoint import check_shapes, load_into, read_tensors
 from openbook.lm.families.base import Head, Names
 from openbook.lm.families.llama_config import LlamaConfig
 from openbook.lm.nn.attention import Attention
@@ -140,6 +140,7 @@ def load_llama(directory: Path, dtype: torch.dtype = torch.float32) -> Llama:
     state = rename(read_tensors(directory), config, dtype)
     with torch.device("meta"):
         model = Llama(config)
+    check_shapes(model, state, directory)
     model.to_empty(device="cpu").to(dtype)
     if config.tied:
         model.tie()
