@@ -9,7 +9,18 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("torch", "numpy", "numba", "tokenizers", "apsw", "sentence-transformers", "chromadb", "txtai", "bm25s")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "numba",
+    "tokenizers",
+    "apsw",
+    "sentence-transformers",
+    "chromadb",
+    "txtai",
+    "bm25s",
+    "transformers",
+)
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8")
 
 

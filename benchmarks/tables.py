@@ -246,6 +246,40 @@ def start(found: dict[str, Any], language: Language) -> str:
     return f"{table(head, rows)}\n\n{note}"
 
 
+def forward(found: dict[str, Any], language: Language) -> str:
+    rows = [
+        [
+            title,
+            f"{one['openbook_tokens_per_s']:,.0f}",
+            f"{one['transformers_tokens_per_s']:,.0f}",
+            f"{one['ratio']:.2f} [{one['ratio_low']:.2f}, {one['ratio_high']:.2f}]",
+        ]
+        for title, one in found["rows"].items()
+    ]
+    head = [
+        say(language, "tokens/s", "词元/秒"),
+        "openbook",
+        "transformers",
+        say(language, "ratio, median of the rounds [least, most]", "比值，各轮中位数 [最小, 最大]"),
+    ]
+    loads = [
+        [
+            title,
+            *(
+                f"{one[name]['seconds']:.2f} s, {one[name]['peak_over_model']:.2f}"
+                for name in ("openbook", "transformers")
+            ),
+        ]
+        for title, one in found["loading"].items()
+    ]
+    loading = [
+        say(language, "loading: time, peak memory over the model's size", "加载：时间，内存峰值与模型大小之比"),
+        "openbook",
+        "transformers",
+    ]
+    return f"{table(head, rows)}\n\n{table(loading, loads)}"
+
+
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
     ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", answers),
@@ -271,6 +305,7 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ..
         live,
     ),
     ("start", "Commands in a cold process (`benchmarks/start.py`)", "冷启动的命令（`benchmarks/start.py`）", start),
+    ("forward", "The model (`benchmarks/forward.py`)", "模型（`benchmarks/forward.py`）", forward),
 )
 
 

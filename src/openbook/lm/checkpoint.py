@@ -50,7 +50,15 @@ def weight_files(directory: Path) -> list[Path]:
         return [directory / name for name in shards]
     other = next((path.name for path in directory.glob("pytorch_model*.bin")), None)
     got = f"only {other}, which may run code when loaded" if other else "no weights"
-    raise ModelUnavailable(f"{directory} has {got}", "use a checkpoint saved as model.safetensors")
+    raise ModelUnavailable(
+        f"{directory} has {got}",
+        "use a checkpoint saved as model.safetensors, or convert it: openbook model convert DIR OUT",
+    )
+
+
+def has_weights(directory: Path) -> bool:
+    """Whether the directory has safetensors, whole or in shards."""
+    return (directory / "model.safetensors").is_file() or (directory / "model.safetensors.index.json").is_file()
 
 
 def read_tensors(directory: Path) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ def test_positions_and_runs_cover_every_token_once(lengths: list[int]) -> None:
     batch = Batch.of(lengths)
     assert batch.positions.tolist() == [place for length in lengths for place in range(length)]
     assert batch.starts.tolist() == [sum(lengths[:i]) for i in range(len(lengths) + 1)]
-    assert [run.length for run in batch.runs() for _ in range(run.sequences)] == lengths
+    assert [run.length for run in batch.runs for _ in range(run.sequences)] == lengths
     end = 0
-    for run in batch.runs():
+    for run in batch.runs:
         assert run.start == end
         end += run.sequences * run.length
 

@@ -1,8 +1,11 @@
-"""Zip archives of office files and books, opened with limits: no bomb, no XML entity, no broken member."""
+"""Zip archives of office files and books, opened with limits: no bomb, no XML entity, no broken member.
+
+The archive is never in memory as a whole: a member is unpacked when it is asked for. Thus a presentation of gigabytes of
+pictures is read in the memory that its texts need.
+"""
 
 from __future__ import annotations
 
-import io
 import posixpath
 import zipfile
 import zlib
@@ -12,35 +15,60 @@ from openbook.library.documents.source import Source
 
 MAX_MEMBERS = 100_000
 MAX_UNPACKED_BYTES = 1_000_000_000
+"""The most that the texts of a file may unpack to. What is larger packed than this holds pictures and films."""
+MAX_PICTURE_BYTES = 100_000_000
 MAX_RATIO = 200
 """Unpacked over packed size from which more than `SAFE_BYTES` are not believed; real sheets reach 50."""
 SAFE_BYTES = 50_000_000
 
 
 class Archive:
-    """The members of a zip file. `read` gives bytes, `xml` a parsed tree without entities, DTDs or network."""
+    """The members of a zip file. `read` gives bytes, `xml` a parsed tree without entities, DTDs or network.
+
+    Texts together may have `MAX_UNPACKED_BYTES`; `picture` gives one picture, which is not kept.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.taken = 0
         try:
-            self.zip = zipfile.ZipFile(io.BytesIO(source.data))
+            self.zip = zipfile.ZipFile(source.file)
             members = self.zip.infolist()
         except (zipfile.BadZipFile, OSError, ValueError) as error:
             raise source.unreadable(f"it is damaged ({error})", "get a complete copy") from None
         self.names = {member.filename: member for member in members}
-        unpacked = sum(member.file_size for member in members)
-        if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED_BYTES or (
-            unpacked > SAFE_BYTES and unpacked > MAX_RATIO * len(source.data)
-        ):  # fmt: skip
+        unpacked, packed = sum(member.file_size for member in members), sum(member.compress_size for member in members)
+        is_swollen = unpacked > SAFE_BYTES and unpacked > MAX_RATIO * packed
+        if len(members) > MAX_MEMBERS or unpacked - packed > MAX_UNPACKED_BYTES or is_swollen:
             raise source.unreadable(
-                f"its {len(source.data):,} bytes unpack to {unpacked:,} in {len(members):,} members: a zip bomb",
+                f"its {source.size_bytes:,} bytes unpack to {unpacked:,} in {len(members):,} members: a zip bomb",
                 "do not open it; if you trust it, save it again without what makes it so large",
             )
         if any(member.flag_bits & 1 for member in members):
             raise source.unreadable("it is encrypted", "save it without a password")
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member; b"" when there is none of that name. Never more than its declared size."""
+        """The bytes of a member; b"" when there is none of that name. Never more than its declared size.
+
+        Raises UnreadableFile when the members that were read have more than `MAX_UNPACKED_BYTES` together.
+        """
+        self.taken += self.size(name)
+        if self.taken > MAX_UNPACKED_BYTES:
+            raise self.source.unreadable(
+                f"its texts have more than {MAX_UNPACKED_BYTES:,} bytes", "split it, or save its tables as .csv"
+            )
+        return self._unpacked(name)
+
+    def picture(self, name: str) -> bytes:
+        """The bytes of a picture; b"" when there is none of that name, or none that is to be looked at."""
+        return self._unpacked(name) if self.size(name) <= MAX_PICTURE_BYTES else b""
+
+    def size(self, name: str) -> int:
+        """The declared bytes of a member, 0 when there is none of that name."""
+        member = self.names.get(name)
+        return 0 if member is None else member.file_size
+
+    def _unpacked(self, name: str) -> bytes:
         member = self.names.get(name)
         if member is None:
             return b""

@@ -1,6 +1,7 @@
 """Looks through a large file once and says in which parts it is read, so that no process holds the whole of it.
 
-Text, code, Markdown, CSV and JSON lines are cut at lines, PDF at pages. The other formats can only be read whole.
+Text, code, Markdown, CSV and JSON lines are cut at lines, PDF at pages. Zip containers (docx, xlsx, pptx, epub) are not
+cut, their members are unpacked one by one. The other formats can only be read whole.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from openbook.library.documents.model import SEPARATOR, Document
 from openbook.library.documents.pdf.read import page_ranges
 from openbook.library.documents.portion import Portion
 from openbook.library.documents.sniff import kind_of
-from openbook.library.documents.source import MAX_WHOLE_BYTES, PART_BYTES, Source
+from openbook.library.documents.source import MAX_WHOLE_BYTES, PART_BYTES, ZIP_MAGIC, Source
 
 LONGEST_LINE_BYTES = 64_000_000
 IN_PARTS = frozenset({"text", "code", "markdown", "csv", "jsonl", "pdf"})
@@ -44,6 +45,7 @@ def scan(path: Path, part_bytes: int = PART_BYTES) -> Scanned:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
         kind = _kind(path, head)
+        is_zip = head.startswith(ZIP_MAGIC)
         sha256, is_utf8, sample = _looked_through(file, head)
         portions: list[Portion] = []
         if kind == "pdf":
@@ -54,7 +56,7 @@ def scan(path: Path, part_bytes: int = PART_BYTES) -> Scanned:
         size = os.fstat(file.fileno()).st_size
     if len(portions) > 1:
         return Scanned(sha256, _with_headings(path, portions) if kind in ("markdown", "pdf") else portions)
-    if size > MAX_WHOLE_BYTES and kind != "pdf":
+    if size > MAX_WHOLE_BYTES and kind != "pdf" and not is_zip:
         remedy = "split it, or save it as JSON lines (.jsonl)" if kind == "json" else "split it"
         raise UnreadableFile(
             f"{path} has {size:,} bytes; {path.suffix or 'such'} files are read whole, up to {MAX_WHOLE_BYTES:,}",
@@ -65,7 +67,7 @@ def scan(path: Path, part_bytes: int = PART_BYTES) -> Scanned:
 
 def _kind(path: Path, head: bytes) -> str:
     """The reader's name, "" for containers, whose kind is only known from all of their bytes."""
-    return "" if head.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) else kind_of(Source(path.name, head))
+    return "" if head.startswith((ZIP_MAGIC, b"\xd0\xcf\x11\xe0")) else kind_of(Source(path.name, head))
 
 
 def _looked_through(file: IO[bytes], head: bytes) -> tuple[str, bool, bytes]:

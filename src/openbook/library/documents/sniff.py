@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 
 from openbook.library.documents.encoding import is_binary
-from openbook.library.documents.source import Source
+from openbook.library.documents.source import ZIP_MAGIC, Source
 
 _CODE = (
     ".py .pyi .js .mjs .cjs .jsx .ts .tsx .java .kt .kts .scala .c .h .cc .cpp .cxx .hpp .hh .cs .go .rs .rb "
@@ -81,7 +80,7 @@ def kind_of(source: Source) -> str:
         return kind if kind in TEXTUAL else "text"
     if head.lstrip().startswith(b"%PDF-") or (b"%PDF-" in head[:1024] and (kind == "pdf" or is_binary(source.data))):
         return "pdf"
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith(ZIP_MAGIC):
         return _zip_kind(source)
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         return _ole_kind(source)
@@ -119,7 +118,7 @@ def _text_kind(source: Source, kind: str | None) -> str:
 
 def _zip_kind(source: Source) -> str:
     try:
-        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+        with zipfile.ZipFile(source.file) as archive:
             names = set(archive.namelist())
             mimetype = archive.read("mimetype")[:100].decode(errors="replace") if "mimetype" in names else ""
     except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError, NotImplementedError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from dataclasses import dataclass
@@ -18,14 +19,19 @@ MAX_FILE_BYTES = 100_000_000
 PART_BYTES = 4_000_000
 """About the size of a part of a large file: a few thousand chunks. Files of up to two parts are read whole."""
 MAX_WHOLE_BYTES = 100_000_000
-"""The most that is read into memory at once, for formats that cannot be read in parts, however `max_file_bytes` is set."""
+"""The most that is read into memory at once, for formats that can be read neither in parts nor member by member, however
+`max_file_bytes` is set."""
+
+HEAD_BYTES = 4096
+ZIP_MAGIC = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
 class Source:
     """`name` is the file's own name (an attachment has no path); `depth` counts how far a mail is inside another.
 
-    `portion`: `data` is that part of a large file. `path`: the file, which the reader opens itself (PDF).
+    `portion`: `data` is that part of a large file. `path`: the file, which the reader opens itself (PDF, zip containers), and
+    of which `data` is nothing or the beginning.
     """
 
     name: str
@@ -44,6 +50,15 @@ class Source:
     def stem(self) -> str:
         return PurePath(self.name).stem
 
+    @property
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size if self.path is not None else len(self.data)
+
+    @property
+    def file(self) -> Path | io.BytesIO:
+        """The whole file, for a parser that reads it here and there."""
+        return self.path or io.BytesIO(self.data)
+
     def unreadable(self, cause: str, remedy: str) -> UnreadableFile:
         return UnreadableFile(f"{self.name} cannot be read: {cause}", remedy)
 
@@ -53,7 +68,7 @@ class Source:
 
 
 def load(path: Path, max_bytes: int, ocr: Ocr | None = None) -> Source:
-    """The file's bytes, read once.
+    """The file's bytes, read once; of a zip container the beginning, its members are taken from the file one by one.
 
     Raises UnreadableFile for what is missing, no regular file, not permitted, larger than `max_bytes`, or was
     changed while it was read.
@@ -78,7 +93,10 @@ def load(path: Path, max_bytes: int, ocr: Ocr | None = None) -> Source:
                 "split it, or raise max_file_bytes",
             )
         with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(max_bytes + 1)
+            data = file.read(HEAD_BYTES)
+            if data.startswith(ZIP_MAGIC):
+                return Source(path.name, data, ocr, max_bytes=max_bytes, path=path)
+            data += file.read(max_bytes + 1 - len(data))
         after = os.fstat(descriptor)
     finally:
         os.close(descriptor)

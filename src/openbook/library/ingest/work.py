@@ -22,7 +22,6 @@ from openbook.library.documents.model import Block, Document, Receipt, opening_f
 from openbook.library.documents.portion import Portion
 from openbook.library.documents.read import read_document, read_portion
 from openbook.library.documents.scan import scan
-from openbook.library.documents.source import MAX_WHOLE_BYTES
 from openbook.library.lexical.counts import count_terms
 from openbook.library.lexical.language import detect_language
 from openbook.library.lexical.tokenize import sequence
@@ -75,7 +74,7 @@ def _document(task: Plain) -> Document:
         return record_document(task["record"])
     path = Path(task["path"])
     if task["portion"] is None:
-        document = read_document(path, max_file_bytes=min(task["max_file_bytes"], MAX_WHOLE_BYTES))
+        document = read_document(path, max_file_bytes=task["max_file_bytes"])
         if _sha256(path) != task["sha256"]:
             raise _changed(path)
         return document

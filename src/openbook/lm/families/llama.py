@@ -2,21 +2,19 @@
 
 Llama, Mistral (sliding window), Qwen2 (biases on query, key and value) and Qwen3 (normalised queries and keys) are rows
 of `llama_config.KINDS`. Source: Touvron et al. 2023, https://arxiv.org/abs/2302.13971. In reading order: the table of
-names, the layer, the model, and how a checkpoint becomes one.
+names, the layer, the model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import cast
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from openbook.lm.checkpoint import check_shapes, load_into, read_tensors
-from openbook.lm.families.base import Head, Names
+from openbook.lm.families.base import Family, Head, Link, Names, links_of
 from openbook.lm.families.llama_config import LlamaConfig
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.batch import Batch
@@ -26,6 +24,7 @@ from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.nn.rope import Rope, Rotation
 
 MODEL_NAMES = (Names("tokens", "model.embed_tokens"), Names("norm", "model.norm"), Names("lm_head", "lm_head"))
+"""A tied head is the same tensor as the tokens; a checkpoint that holds it all the same holds it twice."""
 LAYER_NAMES = (
     Names("attention.q", "self_attn.q_proj"),
     Names("attention.k", "self_attn.k_proj"),
@@ -39,14 +38,6 @@ LAYER_NAMES = (
     Names("mlp.down", "mlp.down_proj"),
     Names("mlp_norm", "post_attention_layernorm"),
 )
-
-
-def our_names(num_layers: int) -> dict[str, str]:
-    """The checkpoint's module name -> ours, for every module that has parameters."""
-    table = {theirs: ours for ours, theirs in MODEL_NAMES}
-    for layer in range(num_layers):
-        table |= {f"model.layers.{layer}.{theirs}": f"layers.{layer}.{ours}" for ours, theirs in LAYER_NAMES}
-    return table
 
 
 class LlamaLayer(nn.Module):
@@ -75,8 +66,21 @@ class LlamaLayer(nn.Module):
         return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
 
 
-class Llama(nn.Module):
+class Llama(Family):
     """A ragged decoder. With `config.tied`, `lm_head` is the table of the tokens itself."""
+
+    config: LlamaConfig
+    ignored = ("rotary_emb.inv_freq",)
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], stored: Collection[str] | None = None) -> Llama:
+        return cls(LlamaConfig.of(raw))
+
+    def links(self) -> Iterator[Link]:
+        layers = range(self.config.num_layers)
+        inside = ((f"layers.{n}.{ours}", f"model.layers.{n}.{theirs}") for n in layers for ours, theirs in LAYER_NAMES)
+        names = [name for name, _ in self.named_parameters(remove_duplicate=False)]
+        return links_of((*MODEL_NAMES, *inside), names)
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -85,8 +89,7 @@ class Llama(nn.Module):
         self.layers = nn.ModuleList(LlamaLayer(config, layer) for layer in range(config.num_layers))
         self.norm = RmsNorm(config.hidden_size, config.norm_eps)
         self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
-        if config.tied:
-            self.tie()
+        self.tie()
         self.rope = Rope(config.head_dim, config.rope_theta, config.max_seq_len, config.rope_scaling)
 
     def forward(
@@ -113,8 +116,9 @@ class Llama(nn.Module):
         return out
 
     def tie(self) -> None:
-        """One tensor for the table of the tokens and for `lm_head`."""
-        self.lm_head.weight = cast(nn.Parameter, self.tokens.weight)
+        """With `config.tied`, one tensor for the table of the tokens and for `lm_head`."""
+        if self.config.tied:
+            self.lm_head.weight = cast(nn.Parameter, self.tokens.weight)
 
     @torch.no_grad()
     def initialise(self, seed: int = 0) -> None:
@@ -132,28 +136,3 @@ class Llama(nn.Module):
             else:
                 std = 0.02 / math.sqrt(2 * self.config.num_layers) if ends_branch else 0.02
                 parameter.normal_(0.0, std, generator=generator)
-
-
-def load_llama(directory: Path, dtype: torch.dtype = torch.float32) -> Llama:
-    """The model in a Hugging Face directory, ready for inference; ModelUnavailable says what does not fit."""
-    config = LlamaConfig.read(directory)
-    state = rename(read_tensors(directory), config, dtype)
-    with torch.device("meta"):
-        model = Llama(config)
-    check_shapes(model, state, directory)
-    model.to_empty(device="cpu").to(dtype)
-    if config.tied:
-        model.tie()
-    load_into(model, state, directory)
-    return model.eval().requires_grad_(False)
-
-
-def rename(tensors: Mapping[str, Tensor], config: LlamaConfig, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Our parameter names -> tensors in `dtype`. A tied head that was saved all the same is left out."""
-    table = our_names(config.num_layers)
-    state: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        module, _, parameter = name.rpartition(".")
-        if module in table and not (config.tied and module == "lm_head"):
-            state[f"{table[module]}.{parameter}"] = tensor.to(dtype)
-    return state

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from openbook.core.errors import ModelUnavailable
-from openbook.lm.checkpoint import read_config
-from openbook.lm.nn.activation import ACTIVATIONS, Activation
+from openbook.lm.nn.activation import ACTIVATIONS, CHECKPOINT_NAMES, Activation
 from openbook.lm.nn.rope_config import RopeScaling, read_scaling
 
 
 class Kind(NamedTuple):
     """What one `model_type` does differently. `window`: it may use a sliding window without saying so a layer."""
 
+    architecture: str
     qkv_bias: bool = False
     qk_norm: bool = False
     window: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "llama": Kind(),
-    "mistral": Kind(window=True),
-    "qwen2": Kind(qkv_bias=True),
-    "qwen3": Kind(qk_norm=True),
+    "llama": Kind("LlamaForCausalLM"),
+    "mistral": Kind("MistralForCausalLM", window=True),
+    "qwen2": Kind("Qwen2ForCausalLM", qkv_bias=True),
+    "qwen3": Kind("Qwen3ForCausalLM", qk_norm=True),
 }
 
 
@@ -51,17 +49,7 @@ class LlamaConfig:
     mlp_bias: bool = False
     qk_norm: bool = False
     windows: tuple[int | None, ...] = ()
-
-    @classmethod
-    def read(cls, directory: Path) -> LlamaConfig:
-        """From `config.json`. ModelUnavailable when it is another family or its numbers cannot be."""
-        raw = read_config(directory)
-        try:
-            return cls.of(raw)
-        except KeyError as error:
-            raise ModelUnavailable(f"config.json of {directory} lacks {error}", "copy the checkpoint again") from None
-        except ValueError as error:
-            raise ModelUnavailable(f"config.json of {directory}: {error}", "copy the checkpoint again") from None
+    model_type: str = "llama"
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> LlamaConfig:
@@ -94,9 +82,37 @@ class LlamaConfig:
             mlp_bias=bool(raw.get("mlp_bias", False)),
             qk_norm=kind.qk_norm,
             windows=_windows(raw, kind, layers),
+            model_type=raw["model_type"],
         )
         config.check()
         return config
+
+    def raw(self) -> dict[str, Any]:
+        """The entries of a config.json that `of` reads."""
+        kind = KINDS[self.model_type]
+        window = next((one for one in self.windows if one is not None), None)
+        types = ["full_attention" if one is None else "sliding_attention" for one in self.windows]
+        return {
+            "model_type": self.model_type,
+            "architectures": [kind.architecture],
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.num_layers,
+            "num_attention_heads": self.num_heads,
+            "num_key_value_heads": self.num_kv_heads,
+            "head_dim": self.head_dim,
+            "intermediate_size": self.intermediate_size,
+            "max_position_embeddings": self.max_seq_len,
+            **self.rope_scaling.raw(self.rope_theta),
+            "rms_norm_eps": self.norm_eps,
+            "hidden_act": CHECKPOINT_NAMES[self.activation],
+            "tie_word_embeddings": self.tied,
+            "attention_bias": self.out_bias,
+            "mlp_bias": self.mlp_bias,
+            "sliding_window": window,
+            "use_sliding_window": window is not None,
+            **({} if kind.window else {"layer_types": types}),
+        }
 
     def check(self) -> None:
         """Raises ValueError for shapes that cannot be."""

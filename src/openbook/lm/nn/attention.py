@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openbook.lm.nn.batch import Batch
+from openbook.lm.nn.batch import Batch, Run
 from openbook.lm.nn.linear import Linear
 from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.nn.rope import Rotation, rotate
@@ -71,22 +71,26 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if batch.cache is not None:
             batch.cache.write(self.layer, batch, k, v)
-        mixed = torch.empty_like(q)  # (N, H, D)
-        for run in batch.runs():
-            B, T = run.sequences, run.length
-            rows = slice(run.start, run.start + B * T)
-            if batch.cache is None:
-                keys, values = k[rows].view(B, T, *k.shape[1:]), v[rows].view(B, T, *v.shape[1:])
-            else:
-                keys, values = batch.cache.read(self.layer, run)  # each (B, K, G, D)
-            found = self._attend(q[rows].view(B, T, *q.shape[1:]), keys, values, batch.causal)
-            mixed[rows] = found.reshape(B * T, *q.shape[1:])
-        return self.out(mixed.flatten(1))  # type: ignore[no-any-return]
+        mixed = [self._run(q, k, v, run, batch) for run in batch.runs]  # each (B T, H D)
+        return self.out(mixed[0] if len(mixed) == 1 else torch.cat(mixed))  # type: ignore[no-any-return]
+
+    def _run(self, q: Tensor, k: Tensor, v: Tensor, run: Run, batch: Batch) -> Tensor:
+        """(B T, H D) of B sequences of T new tokens."""
+        B, T = run.sequences, run.length
+        rows = slice(run.start, run.start + B * T)
+        if batch.cache is None:
+            keys, values = k[rows].view(B, T, *k.shape[1:]), v[rows].view(B, T, *v.shape[1:])
+        else:
+            keys, values = batch.cache.read(self.layer, run)  # each (B, K, G, D)
+        return self._attend(q[rows].view(B, T, *q.shape[1:]), keys, values, batch.causal).flatten(2).flatten(0, 1)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        joined = self.qkv(x) if self.qkv else torch.cat([self.q(x), self.k(x), self.v(x)], dim=-1)
-        heads = joined.unflatten(-1, (-1, self.head_dim))  # (N, H + 2G, D)
-        q, k, v = heads.split([self.num_heads, self.num_kv_heads, self.num_kv_heads], dim=1)
+        heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        if self.qkv is None:
+            parts = [self.q(x), self.k(x), self.v(x)]
+        else:
+            parts = list(self.qkv(x).split([count * self.head_dim for count in heads], dim=-1))
+        q, k, v = (part.unflatten(-1, (count, self.head_dim)) for part, count in zip(parts, heads, strict=True))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         return q, k, v

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,21 +58,29 @@ class Batch:
         """
         if any(length < 1 for length in lengths):
             raise ValueError(f"a sequence has {min(lengths)} tokens: leave empty sequences out of the batch")
-        counts = torch.tensor(lengths, dtype=torch.int64)
+        new = [int(length) for length in lengths]
+        counts = torch.tensor(new, dtype=torch.int64)
         starts = torch.zeros(len(lengths) + 1, dtype=torch.int64)
         torch.cumsum(counts, 0, out=starts[1:])
         before = torch.tensor(seen if seen is not None else [0] * len(lengths), dtype=torch.int64)
         positions = torch.arange(int(starts[-1])) + (before - starts[:-1]).repeat_interleave(counts)  # (N,)
-        return cls(positions, starts, causal, cache, before + counts if cache is not None else None)
+        found = cls(positions, starts, causal, cache, before + counts if cache is not None else None)
+        visible = new if cache is None else [old + length for old, length in zip(before.tolist(), new, strict=True)]
+        found.__dict__["runs"] = _runs(new, visible)  # known here: no layer has to ask a device for numbers
+        return found
 
+    @cached_property
     def runs(self) -> list[Run]:
         """The sequences as runs of equal length, in order; sorted input gives few runs."""
         bounds: list[int] = self.starts.tolist()
         new = [end - begin for begin, end in pairwise(bounds)]
-        visible = new if self.lengths is None else self.lengths.tolist()
-        runs, start, sequence = [], 0, 0
-        for (length, seen), group in groupby(zip(new, visible, strict=True)):
-            count = sum(1 for _ in group)
-            runs.append(Run(start, count, length, sequence, seen))
-            start, sequence = start + count * length, sequence + count
-        return runs
+        return _runs(new, new if self.lengths is None else self.lengths.tolist())
+
+
+def _runs(new: Sequence[int], visible: Sequence[int]) -> list[Run]:
+    runs, start, sequence = [], 0, 0
+    for (length, seen), group in groupby(zip(new, visible, strict=True)):
+        count = sum(1 for _ in group)
+        runs.append(Run(start, count, length, sequence, seen))
+        start, sequence = start + count * length, sequence + count
+    return runs

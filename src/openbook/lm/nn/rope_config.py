@@ -29,6 +29,25 @@ class RopeScaling:
     short_factor: tuple[float, ...] = ()
     long_factor: tuple[float, ...] = ()
 
+    def raw(self, theta: float) -> dict[str, Any]:
+        """The entries of a config.json, in its old form and its new."""
+        said: dict[str, Any] = {"rope_type": self.kind}
+        if self.kind != "default":
+            said["factor"] = self.factor
+        if self.original_max_seq_len:
+            said["original_max_position_embeddings"] = self.original_max_seq_len
+        if self.attention_factor is not None:
+            said["attention_factor"] = self.attention_factor
+        if self.kind == "yarn":
+            said |= {"beta_fast": self.beta_fast, "beta_slow": self.beta_slow, "truncate": self.truncate}
+            said |= {key: value for key in ("mscale", "mscale_all_dim") if (value := getattr(self, key))}
+        elif self.kind == "llama3":
+            said |= {"low_freq_factor": self.low_freq_factor, "high_freq_factor": self.high_freq_factor}
+        elif self.kind == "longrope":
+            said |= {"short_factor": list(self.short_factor), "long_factor": list(self.long_factor)}
+        old = None if self.kind == "default" else said
+        return {"rope_theta": theta, "rope_scaling": old, "rope_parameters": said | {"rope_theta": theta}}
+
 
 def read_scaling(raw: Mapping[str, Any]) -> tuple[float, RopeScaling]:
     """Base and scaling of a `config.json`, in its old form (`rope_theta`, `rope_scaling`) or new (`rope_parameters`).

@@ -149,10 +149,11 @@ class _Reader:
     def _pictures(self, node: Any, relations: dict[str, tuple[str, str, bool]], part: str | None) -> None:
         for blip in node.iter(_BLIP):
             _, target, external = relations.get(blip.get(f"{_REL}embed", ""), ("", "", True))
-            data = b"" if external else self.archive.read(target)
-            if len(data) < _MIN_PICTURE_BYTES:
+            size = 0 if external else self.archive.size(target)
+            if size < _MIN_PICTURE_BYTES:
                 continue
-            if self.source.ocr is None:
+            data = self.archive.picture(target) if self.source.ocr is not None else b""
+            if self.source.ocr is None or not data:
                 self.unread_pictures += 1
             elif text := picture_text(self.source.ocr, data):
                 self._end_list()

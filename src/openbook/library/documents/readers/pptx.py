@@ -153,10 +153,11 @@ class _Presentation:
 
     def _picture(self, blip: Any, relations: Relations) -> None:
         _, target, external = relations.get(blip.get(f"{_REL}embed", ""), ("", "", True))
-        data = b"" if external else self.archive.read(target)
-        if len(data) < _MIN_PICTURE_BYTES:
+        size = 0 if external else self.archive.size(target)
+        if size < _MIN_PICTURE_BYTES:
             return
-        if self.source.ocr is None:
+        data = self.archive.picture(target) if self.source.ocr is not None else b""
+        if self.source.ocr is None or not data:
             self.unread_pictures.add(self.page)
         elif text := picture_text(self.source.ocr, data):
             self.builder.add("figure", text, page=self.page, part="picture")

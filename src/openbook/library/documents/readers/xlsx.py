@@ -228,10 +228,10 @@ class _Workbook:
             inner = self.archive.relations(target)
             for blip in root.iter(_BLIP):
                 _, picture, external = inner.get(blip.get(f"{_REL}embed", ""), ("", "", True))
-                data = b"" if external else self.archive.read(picture)
-                if not data:
+                if external or not self.archive.size(picture):
                     continue
-                if self.source.ocr is None:
+                data = self.archive.picture(picture) if self.source.ocr is not None else b""
+                if self.source.ocr is None or not data:
                     self.unread_pictures += 1
                 elif text := picture_text(self.source.ocr, data):
                     yield text

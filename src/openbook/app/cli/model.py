@@ -1,0 +1,146 @@
+"""`openbook model list`, `show`, `pull`, `rm`, `new`, `merge`, `diff` and `convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from openbook.app.cli.options import JsonOption, print_json, progress_bar, warn
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A name from `model list`, or a directory.")]
+_GB = 1e9
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """List the models under $OPENBOOK_HOME/models."""
+    from openbook.lm.describe import brief
+    from openbook.lm.hub import local_models, models_home
+
+    rows = [brief(path, path.relative_to(models_home()).as_posix()) for path in local_models()]
+    if as_json:
+        print_json([row._asdict() for row in rows])
+        return
+    for row in rows:
+        print(
+            f"{row.name:40} {row.model_type:12} {row.parameters / 1e6:9,.1f} M  {row.dtype:8}  {row.bytes / _GB:7.2f} GB"
+        )
+    print(f"{len(rows)} models in {models_home()}")
+
+
+@app.command("show")
+def show(
+    name: NameArgument,
+    context: Annotated[int, typer.Option("--context", metavar="N", help="Tokens of each sequence.")] = 4_096,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", help="Sequences at once.")] = 1,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32, bfloat16 or float16 instead of the stored.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a model's architecture, parameters by part, memory and chat template."""
+    from openbook.lm.describe import describe
+    from openbook.lm.hub import model_directory
+
+    found = describe(model_directory(name), context=context, batch=batch, dtype=dtype)
+    if as_json:
+        print_json(found.to_plain())
+        return
+    for line in found.lines():
+        print(line)
+
+
+@app.command("pull")
+def pull(name: Annotated[str, typer.Argument(metavar="OWNER/NAME[@REVISION]")]) -> None:
+    """Fetch a model from the Hugging Face hub (or HF_ENDPOINT) into $OPENBOOK_HOME/models; goes on where it stopped."""
+    from openbook.lm.checkpoint import has_weights
+    from openbook.lm.hub import pull
+
+    with progress_bar(quiet=False) as progress:
+        directory = pull(name, progress)
+    print(directory)
+    if not has_weights(directory):
+        warn(f"its weights are pickles: `openbook model convert {directory} OUT` makes safetensors of them")
+
+
+@app.command("rm")
+def rm(name: NameArgument) -> None:
+    """Delete a model under $OPENBOOK_HOME/models."""
+    from openbook.lm.hub import remove
+
+    print(f"deleted {name}: {remove(name) / _GB:.2f} GB")
+
+
+@app.command("new")
+def new(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")],
+    family: Annotated[str, typer.Option("--family", help="llama, mistral, qwen2, qwen3, gpt2, bert or t5.")] = "llama",
+    size: Annotated[str, typer.Option("--size", help="1m, 5m, 30m, 125m, 0.5b, 1b, 1.5b, 3b or 8b.")] = "30m",
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", metavar="DIR", help="Another than the built-in.")
+    ] = None,
+    max_seq_len: Annotated[int, typer.Option("--max-seq-len", metavar="N")] = 2_048,
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")] = "float32",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """Make a fresh model with a byte-level tokenizer and a chat template, ready to be trained and served."""
+    from openbook.lm.fresh import write_fresh
+
+    made = write_fresh(out, family, size, tokenizer, max_seq_len=max_seq_len, dtype=dtype, seed=seed)
+    print(f"made {out}: {made.parameters / 1e6:,.1f} M parameters, {made.vocab_size:,} tokens")
+
+
+@app.command("merge")
+def merge(
+    base: NameArgument,
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="An adapter's directory.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write the whole model.")],
+) -> None:
+    """Fold an adapter into its base and write one checkpoint."""
+    from openbook.lm.fresh import write_merged
+    from openbook.lm.hub import model_directory
+
+    write_merged(model_directory(base), adapter, out)
+    print(f"made {out}")
+
+
+@app.command("diff")
+def diff(a: NameArgument, b: NameArgument, as_json: JsonOption = False) -> None:
+    """Show which tensors of two checkpoints differ, and by how much."""
+    from openbook.lm.compare import differences
+    from openbook.lm.hub import model_directory
+
+    found = list(differences(model_directory(a), model_directory(b)))
+    if as_json:
+        print_json([one._asdict() for one in found])
+        return
+    for one in found:
+        how = f"largest {one.largest:.3g}  relative {one.relative:.3g}" if one.kind == "numbers" else one.kind
+        print(f"{one.name:60} {how}")
+    print(f"{len(found)} tensors differ")
+
+
+@app.command("convert")
+def convert(
+    source: NameArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A directory, or FILE.gguf.")],
+    to: Annotated[str, typer.Option("--to", help="safetensors or gguf.")] = "safetensors",
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32, bfloat16, float16; for gguf also q8_0 and q4_0.")
+    ] = None,
+) -> None:
+    """Write a checkpoint in another form: safetensors or GGUF, also from pytorch_model.bin and from GGUF."""
+    from openbook.core.errors import UsageError
+    from openbook.lm.convert import convert
+    from openbook.lm.hub import model_directory
+
+    if to not in ("safetensors", "gguf"):
+        raise UsageError(f"--to {to!r} is not known", "known are safetensors and gguf")
+    done: Any = convert(model_directory(source), out, to, dtype)  # type: ignore[arg-type]
+    for note in done.notes:
+        warn(note)
+    print(f"made {done.path}: {done.bytes / 1e6:,.1f} MB")

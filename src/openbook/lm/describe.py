@@ -1,0 +1,162 @@
+"""What a checkpoint is, without loading it: architecture, parameters by part, memory, chat template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.lm.checkpoint import read_config, read_json
+
+_PARTS = (
+    ("embeddings", ("tokens", "places", "segments", "embedding_norm")),
+    ("attention", ("attention", "cross")),
+    ("experts", ("experts", "router", "shared")),
+    ("mlp", ("mlp",)),
+    ("norms", ("norm",)),
+    ("heads", ("lm_head", "head", "pooler", "classifier")),
+)
+
+
+class Brief(NamedTuple):
+    name: str
+    model_type: str
+    parameters: int
+    dtype: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Described:
+    """`parts`: parameters by part. `memory`: bytes of serving `batch` sequences of `context` tokens, and of training them."""
+
+    source: str
+    model_type: str
+    config: dict[str, Any]
+    parameters: int
+    parts: dict[str, int]
+    dtype: str
+    context: int
+    batch: int
+    serving: dict[str, int]
+    training: dict[str, int]
+    chat_template: str
+
+    def to_plain(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        yield f"{self.source}"
+        yield f"  architecture  {self.model_type}, {self.dtype}"
+        for key, value in self.config.items():
+            yield f"    {key:24} {value}"
+        yield f"  parameters    {self.parameters:,}"
+        for part, count in self.parts.items():
+            yield f"    {part:24} {count:>15,}  {count / self.parameters:6.1%}"
+        for title, memory in (("serving", self.serving), ("training (AdamW)", self.training)):
+            yield f"  memory        {title}, {self.batch} x {self.context:,} tokens: {sum(memory.values()) / 1e9:.2f} GB"
+            for part, count in memory.items():
+                yield f"    {part:24} {count / 1e9:>15.3f} GB"
+        yield "  chat template" + ("  none" if not self.chat_template else "")
+        for line in self.chat_template.splitlines():
+            yield f"    {line}"
+
+
+def brief(directory: Path, name: str) -> Brief:
+    """A line of `model list`; what cannot be read is said to be so instead of a type."""
+    from openbook.lm.checkpoint import weight_files
+
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    try:
+        raw, headers = read_config(directory), [_header(path) for path in weight_files(directory)]
+    except ModelUnavailable as error:
+        return Brief(name, error.message.removeprefix(str(directory)).strip()[:12], 0, "?", size)
+    tensors = {key: value for header in headers for key, value in header.items() if key != "__metadata__"}
+    count = sum(_numel(one["shape"]) for one in tensors.values())
+    dtypes = [one["dtype"] for one in tensors.values()]
+    return Brief(name, str(raw.get("model_type")), count, max(set(dtypes), key=dtypes.count) if dtypes else "?", size)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, read without torch. ModelUnavailable for one that is none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(path.stat().st_size - 8, 100_000_000):
+                raise ValueError(f"its header claims {length} bytes")
+            header = json.loads(file.read(length))
+        assert isinstance(header, dict)
+    except (OSError, ValueError, AssertionError) as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the checkpoint again") from None
+    return header
+
+
+def _numel(shape: list[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def describe(directory: Path, *, context: int, batch: int, dtype: str | None = None) -> Described:
+    """UsageError for a context or batch below 1, or a dtype that is not known; ModelUnavailable for a broken checkpoint."""
+
+    from openbook.lm.load import DTYPES, open_checkpoint
+    from openbook.lm.memory import inference_memory, training_memory
+    from openbook.lm.state import match
+
+    if context < 1 or batch < 1:
+        raise UsageError(f"context {context} and batch {batch}: both must be 1 or more", "give larger ones")
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r} is not known", f"known are {', '.join(DTYPES)}")
+    model, stored = open_checkpoint(directory)
+    match(model, stored, directory)
+    chosen = DTYPES[dtype] if dtype else stored.dtype
+    model.to(chosen)
+    parts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        part = _part(name)
+        parts[part] = parts.get(part, 0) + parameter.numel()
+    config = {key: value for key, value in asdict(model.config).items() if not isinstance(value, dict)}
+    windows = config.get("windows")
+    if isinstance(windows, tuple) and not any(windows):
+        del config["windows"]
+    serving = inference_memory(model, context, batch)
+    training = training_memory(model, min(context, 1 << 16), batch)
+    return Described(
+        source=str(directory),
+        model_type=model.config.model_type,
+        config={key: value for key, value in config.items() if key != "model_type"},
+        parameters=sum(parts.values()),
+        parts=dict(sorted(parts.items(), key=lambda item: -item[1])),
+        dtype=str(chosen).removeprefix("torch."),
+        context=context,
+        batch=batch,
+        serving={key: value for key, value in asdict(serving).items() if value},
+        training={key: value for key, value in asdict(training).items() if value},
+        chat_template=_template(directory),
+    )
+
+
+def _part(name: str) -> str:
+    words = name.split(".")
+    for part, marks in _PARTS:
+        if any(mark in words or any(word.endswith(f"_{mark}") for word in words) for mark in marks):
+            return part
+    return "other"
+
+
+def _template(directory: Path) -> str:
+    if directory.is_file():
+        from openbook.lm.gguf.read import GgufFile
+
+        return str(GgufFile(directory).keys_read.get("tokenizer.chat_template", ""))
+    path = directory / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text("utf-8")
+    config = directory / "tokenizer_config.json"
+    template = read_json(config).get("chat_template") if config.is_file() else None
+    return template if isinstance(template, str) else json.dumps(template, ensure_ascii=False) if template else ""

@@ -1,0 +1,286 @@
+"""Fetches a checkpoint from the Hugging Face hub, and only that: one request for the list of files, one for each file.
+
+Resumable (what is there of a file is not asked for again), checked (SHA-256 of large files, git's hash of small ones),
+and honouring HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE. In reading order: names, the listing, a file, all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import httpx
+
+from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.core.paths import home, replacing
+from openbook.core.progress import Progress, silent
+
+_NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
+_READ_BYTES = 1 << 20
+_ATTEMPTS = 5
+_KEPT = (".json", ".txt", ".model", ".jinja", ".safetensors")
+_LEFT_OUT = ("onnx", "openvino", "coreml", "original", "gguf", "flax", "tf")
+RECORD = "openbook.json"
+"""What is written beside a checkpoint: where it came from, and the hash of every file."""
+
+
+class Remote(NamedTuple):
+    """A file of a repository. `digest` is "sha256:..." or "git:...": the hash that the hub says it has."""
+
+    name: str
+    size_bytes: int
+    digest: str
+
+
+class Listing(NamedTuple):
+    repository: str
+    commit: str
+    files: list[Remote]
+
+
+def models_home() -> Path:
+    """$OPENBOOK_HOME/models; not created."""
+    return home() / "models"
+
+
+def model_directory(name: str | Path) -> Path:
+    """The directory of a model: a path that exists, else OWNER/NAME (or NAME) in `models_home()`."""
+    path = Path(name).expanduser()
+    if path.is_dir() or path.suffix == ".gguf":
+        return path
+    found = [one for one in local_models() if str(name) in (_local_name(one), one.name)]
+    if len(found) == 1:
+        return found[0]
+    here = ", ".join(_local_name(one) for one in local_models()) or "none yet"
+    what = (
+        f"{len(found)} models are called {str(name)!r}" if found else f"{str(name)!r} is no directory and no model here"
+    )
+    raise ModelUnavailable(what, f"models here: {here}; fetch one with `openbook model pull OWNER/NAME`")
+
+
+def local_models() -> list[Path]:
+    """The checkpoint directories under `models_home()`, by name."""
+    return sorted(path.parent for path in models_home().glob("*/*/config.json"))
+
+
+def _local_name(path: Path) -> str:
+    return path.relative_to(models_home()).as_posix()
+
+
+def remove(name: str) -> int:
+    """Deletes a model under `models_home()`; the bytes that it had. UsageError for a directory that is not there."""
+    directory = model_directory(name)
+    if models_home().resolve() not in directory.resolve().parents:
+        raise UsageError(
+            f"{directory} is not under {models_home()}", "delete it yourself: it was not fetched by openbook"
+        )
+    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    shutil.rmtree(directory)
+    return size
+
+
+def pull(name: str, progress: Progress = silent, client: httpx.Client | None = None) -> Path:
+    """The directory of `OWNER/NAME[@REVISION]`, complete and checked. What was fetched before is not fetched again.
+
+    Raises UsageError for a name that cannot be one, and ModelUnavailable when the hub cannot be reached, says no, or sends
+    something else than it announced.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UsageError(f"{name!r} is no name of a model", "write OWNER/NAME or OWNER/NAME@REVISION")
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise ModelUnavailable(
+            "HF_HUB_OFFLINE is set, so nothing is fetched", f"unset it, or copy the files to {models_home()}"
+        )
+    repository, revision = match["repository"], match["revision"]
+    target = models_home() / (repository if revision is None else f"{repository}@{revision.replace('/', '--')}")
+    with client or httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30.0), headers=_headers()) as session:
+        listing = _list(session, repository, revision or "main")
+        wanted = list(_wanted(listing.files))
+        if not wanted:
+            raise ModelUnavailable(
+                f"{repository} holds no checkpoint", "name a repository with config.json and safetensors"
+            )
+        target.mkdir(parents=True, exist_ok=True)
+        _check_space(target, wanted)
+        total, done = sum(file.size_bytes for file in wanted), 0
+        for file in wanted:
+            progress("fetch", done, total, file.name)
+            if not _is_whole(target / file.name, file) and not _from_cache(listing, file, target):
+                _fetch(session, listing, file, target, _reporting(progress, done, total, file.name))
+            done += file.size_bytes
+        progress("fetch", total, total, "")
+    record = {"source": repository, "revision": revision or "main", "commit": listing.commit}
+    with replacing(target / RECORD) as out:
+        out.write(json.dumps(record | {"files": {file.name: file.digest for file in wanted}}, indent=1).encode())
+    return target
+
+
+def _reporting(progress: Progress, before: int, total: int, name: str) -> Callable[[int], None]:
+    return lambda more: progress("fetch", before + more, total, name)
+
+
+def endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def _hub_home() -> Path:
+    return Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface").expanduser()
+
+
+def _headers() -> dict[str, str]:
+    path = _hub_home() / "token"
+    token = os.environ.get("HF_TOKEN") or (path.read_text("utf-8").strip() if path.is_file() else "")
+    return {"user-agent": "openbook"} | ({"authorization": f"Bearer {token}"} if token else {})
+
+
+def _list(session: httpx.Client, repository: str, revision: str) -> Listing:
+    url = f"{endpoint()}/api/models/{repository}/revision/{revision.replace('/', '%2F')}"
+    try:
+        answer = session.get(url, params={"blobs": "true"})
+    except httpx.HTTPError as error:
+        raise _unreachable(error) from None
+    if answer.status_code != 200:
+        raise _refused(answer, repository, revision)
+    try:
+        said = answer.json()
+        return Listing(repository, str(said["sha"]), [_remote(one) for one in said["siblings"]])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailable(
+            f"{endpoint()} answered something that is no list of files ({error!r})", "check HF_ENDPOINT"
+        ) from None
+
+
+def _remote(said: Mapping[str, Any]) -> Remote:
+    name, large = str(said["rfilename"]), said.get("lfs") or {}
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or name.startswith("."):
+        return Remote("", 0, "")
+    digest = large.get("sha256") or str(large.get("oid", "")).removeprefix("sha256:")
+    return Remote(
+        name,
+        int(said.get("size") or large.get("size") or 0),
+        f"sha256:{digest}" if digest else f"git:{said.get('blobId', '')}",
+    )
+
+
+def _wanted(files: list[Remote]) -> Iterator[Remote]:
+    """Settings, tokenizer and weights; pickled weights only where there are no others, since those have to be converted."""
+    named = {file.name for file in files}
+    has_safetensors = any(name.endswith(".safetensors") and "/" not in name for name in named)
+    for file in files:
+        path = PurePosixPath(file.name)
+        if not file.name or path.parts[0].lower() in _LEFT_OUT:
+            continue
+        if path.name.startswith("consolidated") and named & {"model.safetensors", "model.safetensors.index.json"}:
+            continue
+        is_pickle = path.name.startswith("pytorch_model") and path.suffix in (".bin", ".json")
+        if (is_pickle and not has_safetensors) or (path.suffix in _KEPT and not is_pickle):
+            yield file
+
+
+def _check_space(target: Path, wanted: list[Remote]) -> None:
+    needed = sum(file.size_bytes for file in wanted if not (target / file.name).is_file())
+    free = shutil.disk_usage(target).free
+    if needed > free:
+        raise ModelUnavailable(
+            f"{needed:,} bytes are to be fetched, {free:,} are free in {target}", "make room, or set OPENBOOK_HOME"
+        )
+
+
+def _from_cache(listing: Listing, file: Remote, target: Path) -> bool:
+    """Copies what the hub's own client has fetched already (`$HF_HOME/hub`), when it is whole."""
+    snapshots = _hub_home() / "hub" / f"models--{listing.repository.replace('/', '--')}" / "snapshots"
+    path = snapshots / listing.commit / file.name
+    if not _is_whole(path, file):
+        return False
+    (target / file.name).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target / file.name) as out, path.open("rb") as data:
+        shutil.copyfileobj(data, out, _READ_BYTES)
+    return True
+
+
+def _fetch(session: httpx.Client, listing: Listing, file: Remote, target: Path, more: Callable[[int], None]) -> None:
+    path, partial = target / file.name, target / f"{file.name}.partial"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    url = f"{endpoint()}/{listing.repository}/resolve/{listing.commit}/{file.name}"
+    last: httpx.HTTPError | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            _continue(session, url, partial, file, listing, more)
+        except (httpx.TransportError, httpx.RemoteProtocolError) as error:
+            last = error
+            continue
+        if _is_whole(partial, file):
+            partial.replace(path)
+            return
+        partial.unlink(missing_ok=True)
+        raise ModelUnavailable(
+            f"{file.name} of {listing.repository} is not what the hub announced ({file.digest}, {file.size_bytes:,} bytes)",
+            "pull again; if it stays so, do not use it",
+        )
+    assert last is not None
+    raise _unreachable(last)
+
+
+def _continue(
+    session: httpx.Client, url: str, partial: Path, file: Remote, listing: Listing, more: Callable[[int], None]
+) -> None:
+    """Asks for what is missing of the file and appends it."""
+    have = partial.stat().st_size if partial.is_file() else 0
+    if have >= file.size_bytes > 0:
+        return
+    with session.stream("GET", url, headers={"range": f"bytes={have}-"} if have else {}) as answer:
+        if answer.status_code not in (200, 206):
+            answer.read()
+            raise _refused(answer, listing.repository, listing.commit)
+        appends = answer.status_code == 206
+        have = have if appends else 0
+        with partial.open("ab" if appends else "wb") as out:
+            for block in answer.iter_bytes(_READ_BYTES):
+                have += len(block)
+                if have > file.size_bytes > 0:
+                    return  # more than was announced: the hash will say so
+                out.write(block)
+                more(have)
+
+
+def _is_whole(path: Path, file: Remote) -> bool:
+    if not path.is_file() or (file.size_bytes and path.stat().st_size != file.size_bytes):
+        return False
+    kind, _, wanted = file.digest.partition(":")
+    digest = (
+        hashlib.sha256()
+        if kind == "sha256"
+        else hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    )
+    with path.open("rb") as data:
+        while block := data.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest() == wanted
+
+
+def _unreachable(error: httpx.HTTPError) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"{endpoint()} cannot be reached ({type(error).__name__})",
+        f"check the network and HF_ENDPOINT; without one, copy a checkpoint's directory to {models_home()}/OWNER/NAME",
+    )
+
+
+def _refused(answer: httpx.Response, repository: str, revision: str) -> ModelUnavailable:
+    status = answer.status_code
+    if status in (401, 403):
+        return ModelUnavailable(
+            f"{endpoint()} does not give you {repository} ({status})", "accept its licence there, and set HF_TOKEN"
+        )
+    if status == 404:
+        return ModelUnavailable(
+            f"{repository} has no revision {revision!r}, or is not there", "check the name and the revision"
+        )
+    return ModelUnavailable(f"{endpoint()} answered {status} for {repository}", "try again later")

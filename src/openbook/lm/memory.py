@@ -1,0 +1,147 @@
+"""Bytes that a model takes: weights, keys and values, activations, gradients, optimizer. Computed without the weights.
+
+Weights, cache, gradients and optimizer follow from shapes. Activations are found by a forward pass over tensors that have a
+shape and no storage, counting what is kept for the backward pass, or the most that is alive at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from openbook.lm.families.base import Family
+from openbook.lm.nn.batch import Batch
+
+ADAMW_BYTES = 8
+"""Two float32 moments a parameter. Source: Loshchilov & Hutter 2017, https://arxiv.org/abs/1711.05101"""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All in bytes. `master`: the float32 copy of weights that are trained in 16 bits."""
+
+    weights: int
+    kv_cache: int = 0
+    activations: int = 0
+    gradients: int = 0
+    optimizer: int = 0
+    master: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv_cache + self.activations + self.gradients + self.optimizer + self.master
+
+
+def weight_bytes(model: Family) -> int:
+    """Tied weights count once; on the meta device it is what they would take."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
+def kv_bytes(model: Family, context: int, batch: int) -> int:
+    """Keys and values of `batch` sequences of `context` tokens, 2 L G D each; 0 for a family that keeps none."""
+    config = model.config
+    if not model.causal:
+        return 0
+    return int(2 * config.num_layers * config.num_kv_heads * config.head_dim * context * batch * model.dtype.itemsize)
+
+
+def inference_memory(model: Family, context: int, batch: int) -> Memory:
+    """Prefill of `batch` prompts of `context` tokens, then logits for the last token of each, in the dtype of `model`."""
+    with _without_storage(model) as fake, torch.no_grad(), _Alive() as alive:
+        _run(fake, context, batch, torch.arange(1, batch + 1) * context - 1)
+    return Memory(weight_bytes(model), kv_bytes(model, context, batch), alive.peak_bytes)
+
+
+def training_memory(model: Family, context: int, batch: int, trainable: int | None = None) -> Memory:
+    """A step of AdamW on `batch` sequences of `context` tokens; `trainable` parameters if not all of them (adapters)."""
+    count = sum(parameter.numel() for parameter in model.parameters()) if trainable is None else trainable
+    return Memory(
+        weights=weight_bytes(model),
+        activations=saved_bytes(model, context, batch),
+        gradients=count * model.dtype.itemsize,
+        optimizer=count * ADAMW_BYTES,
+        master=count * 4 if model.dtype != torch.float32 else 0,
+    )
+
+
+def saved_bytes(model: Family, context: int, batch: int) -> int:
+    """What the forward pass keeps for the backward pass: each storage once, parameters not counted."""
+    with _without_storage(model) as fake:
+        with kept_for_backward(fake) as kept:
+            _run(fake.requires_grad_(True), context, batch, None)
+        return sum(kept.values())
+
+
+@contextmanager
+def kept_for_backward(model: torch.nn.Module) -> Iterator[Mapping[int, int]]:
+    """Storage -> bytes of what autograd keeps while the block runs, except for the parameters of `model`."""
+    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+    alive: list[Tensor] = []  # so that no other storage takes its place
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes()
+            alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        yield kept
+
+
+@contextmanager
+def _without_storage(model: Family) -> Iterator[Family]:
+    """A copy of `model` on a processor that computes shapes only."""
+    empty = copy.deepcopy(model).to("meta") if model.device.type != "meta" else copy.deepcopy(model)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        fake = empty.to_empty(device="cpu")
+        fake.tie()
+        yield fake
+
+
+def _run(model: Family, context: int, batch: int, rows: Tensor | None) -> None:
+    real = Batch.of([context] * batch, causal=model.causal)
+    ids = torch.zeros(context * batch, dtype=torch.int64)
+    model(ids, real, **({} if rows is None else {"rows": rows}))
+
+
+class _Alive(TorchDispatchMode):
+    """Counts the bytes of all storages that results of operations hold; `peak_bytes` is the most at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak_bytes = self._now = 0
+        self._holders: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(found):
+            if isinstance(tensor, Tensor):
+                self._hold(tensor)
+        return found
+
+    def _hold(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._holders:
+            self._now += size
+            self.peak_bytes = max(self.peak_bytes, self._now)
+        self._holders[key] = self._holders.get(key, 0) + 1
+        weakref.finalize(tensor, self._drop, key, size)
+
+    def _drop(self, key: int, size: int) -> None:
+        self._holders[key] -= 1
+        if self._holders[key] == 0:
+            del self._holders[key]
+            self._now -= size

@@ -1,0 +1,58 @@
+"""`openbook model` as a user meets it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import Cli
+
+
+@pytest.fixture(scope="module")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Cli:
+    return Cli(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def made(cli: Cli) -> Path:
+    directory = cli.home / "models" / "acme" / "tiny"
+    assert "parameters" in cli("model", "new", directory, "--family", "qwen3", "--size", "1m", "--max-seq-len", 128)
+    return directory
+
+
+def test_a_fresh_model_is_listed_shown_and_loaded(cli: Cli, made: Path) -> None:
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in made.iterdir()}
+    assert "acme/tiny" in cli("model", "list")
+    (row,) = json.loads(cli("model", "list", "--json"))
+    assert row["model_type"] == "qwen3"
+    shown = json.loads(cli("model", "show", "tiny", "--context", 64, "--batch", 2, "--json"))
+    assert shown["parameters"] == row["parameters"] == sum(shown["parts"].values())
+    assert shown["serving"]["weights"] == 4 * shown["parameters"]
+    assert shown["serving"]["kv_cache"] == 2 * 4 * 2 * 32 * 64 * 2 * 4
+    assert "<|im_start|>" in shown["chat_template"]
+    text = cli("model", "show", made)
+    assert "memory" in text
+    assert "chat template" in text
+
+
+def test_conversion_and_difference(cli: Cli, made: Path, tmp_path: Path) -> None:
+    cli("model", "convert", made, tmp_path / "a.gguf", "--to", "gguf", "--dtype", "float32")
+    cli("model", "convert", tmp_path / "a.gguf", tmp_path / "back")
+    assert "0 tensors differ" in cli("model", "diff", made, tmp_path / "back")
+    cli("model", "convert", made, tmp_path / "half", "--dtype", "bfloat16")
+    assert "relative" in cli("model", "diff", made, tmp_path / "half")
+
+
+def test_errors_name_the_remedy(cli: Cli, made: Path, tmp_path: Path) -> None:
+    cli("model", "show", "none", code=1)
+    assert "models here: acme/tiny" in cli.errors
+    cli("model", "new", made, code=2)
+    assert "exists already" in cli.errors
+    cli("model", "new", tmp_path / "x", "--size", "9t", code=2)
+    assert "known are 1m" in cli.errors
+    cli("model", "convert", made, tmp_path / "y", "--to", "onnx", code=2)
+    cli("model", "pull", "../etc", code=2)
+    cli("model", "pull", "acme/tiny", code=1, HF_ENDPOINT="http://127.0.0.1:1")
+    assert "cannot be reached" in cli.errors
