@@ -52,7 +52,7 @@ def weight_files(directory: Path) -> list[Path]:
     got = f"only {other}, which may run code when loaded" if other else "no weights"
     raise ModelUnavailable(
         f"{directory} has {got}",
-        "use a checkpoint saved as model.safetensors, or convert it: openbook model convert DIR OUT",
+        "use one with model.safetensors, or convert it: openbook model convert DIR OUT",
     )
 
 

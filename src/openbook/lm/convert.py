@@ -157,5 +157,10 @@ def unpickle_in_worker(task: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(loaded, dict) or not all(isinstance(one, torch.Tensor) for one in loaded.values()):
             raise ModelUnavailable(f"{path} holds no table of tensors", "ask for safetensors")
         tensors |= {str(name): tensor.detach() for name, tensor in loaded.items()}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        if tensor.untyped_storage().data_ptr() in seen:
+            tensors[name] = tensor.clone()  # a tied head: safetensors holds no tensor twice
+        seen.add(tensor.untyped_storage().data_ptr())
     write_shards(Path(task["out"]), tensors)
     return {"tensors": len(tensors)}

@@ -243,7 +243,7 @@ def _continue(
         appends = answer.status_code == 206
         have = have if appends else 0
         with partial.open("ab" if appends else "wb") as out:
-            for block in answer.iter_bytes(_READ_BYTES):
+            for block in answer.iter_bytes():
                 have += len(block)
                 if have > file.size_bytes > 0:
                     return  # more than was announced: the hash will say so

@@ -57,8 +57,10 @@ def kv_bytes(model: Family, context: int, batch: int) -> int:
 
 def inference_memory(model: Family, context: int, batch: int) -> Memory:
     """Prefill of `batch` prompts of `context` tokens, then logits for the last token of each, in the dtype of `model`."""
+    ids, places = _input(model, context, batch)
+    last = torch.arange(1, batch + 1) * context - 1
     with _without_storage(model) as fake, torch.no_grad(), _Alive() as alive:
-        _run(fake, context, batch, torch.arange(1, batch + 1) * context - 1)
+        fake(ids, places, rows=last) if model.causal else fake(ids, places)
     return Memory(weight_bytes(model), kv_bytes(model, context, batch), alive.peak_bytes)
 
 
@@ -76,9 +78,10 @@ def training_memory(model: Family, context: int, batch: int, trainable: int | No
 
 def saved_bytes(model: Family, context: int, batch: int) -> int:
     """What the forward pass keeps for the backward pass: each storage once, parameters not counted."""
+    ids, places = _input(model, context, batch)
     with _without_storage(model) as fake:
         with kept_for_backward(fake) as kept:
-            _run(fake.requires_grad_(True), context, batch, None)
+            fake.requires_grad_(True)(ids, places)
         return sum(kept.values())
 
 
@@ -110,17 +113,16 @@ def _without_storage(model: Family) -> Iterator[Family]:
         yield fake
 
 
-def _run(model: Family, context: int, batch: int, rows: Tensor | None) -> None:
-    real = Batch.of([context] * batch, causal=model.causal)
-    ids = torch.zeros(context * batch, dtype=torch.int64)
-    model(ids, real, **({} if rows is None else {"rows": rows}))
+def _input(model: Family, context: int, batch: int) -> tuple[Tensor, Batch]:
+    """Made before tensors lose their storage, since the batch has to know its numbers."""
+    return torch.zeros(context * batch, dtype=torch.int64), Batch.of([context] * batch, causal=model.causal)
 
 
-class _Alive(TorchDispatchMode):
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all storages that results of operations hold; `peak_bytes` is the most at one time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak_bytes = self._now = 0
         self._holders: dict[int, int] = {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ _OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 
 
 class Stored(Mapping[str, Tensor]):
-    """Name -> tensor of all safetensors files of a directory. A tensor is a view of the mapped file: it takes no memory of its own.
+    """Name -> tensor of all safetensors files of a directory. A tensor is a view of the mapped file.
 
     Raises ModelUnavailable for a file that is truncated or whose header is not true to it.
     """
@@ -41,9 +40,9 @@ class Stored(Mapping[str, Tensor]):
         for path in weight_files(directory):
             try:
                 file = safe_open(path, framework="pt")
-                for theirs in file.keys():  # noqa: SIM118 (it is no mapping)
+                for theirs in file.keys():  # type: ignore[no-untyped-call]  # noqa: SIM118 (it is no mapping)
                     name = _current(theirs)
-                    piece = file.get_slice(theirs)
+                    piece = file.get_slice(theirs)  # type: ignore[no-untyped-call]
                     self.shapes[name], self.dtypes[name] = tuple(piece.get_shape()), piece.get_dtype()
                     self._files[name], self._names[name] = file, theirs
             except Exception as error:  # safetensors raises its own class, KeyError and OSError
@@ -93,7 +92,7 @@ def write_shards(directory: Path, tensors: Mapping[str, Tensor], max_shard_bytes
     for name, shard in zip(names, shards, strict=True):
         partial = directory / f".{name}.partial"
         save_file({key: _alone(tensors[key]) for key in shard}, partial, metadata={"format": "pt"})
-        os.replace(partial, directory / name)
+        partial.replace(directory / name)
     index = directory / "model.safetensors.index.json"
     keep = {*names}
     if count > 1:
@@ -115,7 +114,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """The file appears whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _shards(tensors: Mapping[str, Tensor], max_bytes: int) -> Iterator[list[str]]:

@@ -60,9 +60,11 @@ def is_turned(model_type: str, parameter: str) -> bool:
 
 def to_neighbours(rows: Tensor, num_heads: int) -> Tensor:
     """Rows (H D, ...) of halves -> of neighbours: channel i and i + D/2 of each head become 2 i and 2 i + 1."""
-    return rows.unflatten(0, (num_heads, 2, -1)).transpose(1, 2).flatten(0, 2)
+    heads = rows.view(num_heads, 2, -1, *rows.shape[1:])  # (H, 2, D/2, ...)
+    return heads.transpose(1, 2).reshape(rows.shape)
 
 
 def to_halves(rows: Tensor, num_heads: int) -> Tensor:
     """The inverse of `to_neighbours`."""
-    return rows.unflatten(0, (num_heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+    heads = rows.view(num_heads, -1, 2, *rows.shape[1:])  # (H, D/2, 2, ...)
+    return heads.transpose(1, 2).reshape(rows.shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -24,7 +23,7 @@ _TABLES = ("token_embd.weight", "output.weight")
 
 
 class Written(NamedTuple):
-    """`bytes` of the file; `kept`: tensors that are no multiple of 32 wide and were kept in 16 bits instead of being quantized."""
+    """`bytes` of the file; `kept`: tensors that are no multiple of 32 wide and stay in 16 bits instead of being quantized."""
 
     bytes: int
     kept: list[str]
@@ -64,7 +63,7 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
     for key, tensor in tensors.items():
         writer.write_tensor_data(quantize(_floats(tensor), GGMLQuantizationType[plan[key].upper()]))
     writer.close()
-    os.replace(partial, path)
+    partial.replace(path)
     wanted = [key for key, tensor in tensors.items() if tensor.dim() > 1]
     kept = [key for key in wanted if dtype in ("q8_0", "q4_0") and plan[key] == "f16"]
     return Written(path.stat().st_size, kept)

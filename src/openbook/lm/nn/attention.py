@@ -99,21 +99,21 @@ class Attention(nn.Module):
         """q: (B, T, H, D), the last T of K tokens; k, v: (B, K, G, D) -> (B, T, H, D)."""
         q, k, v = (one.transpose(1, 2) for one in (q, k, v))  # (B, H, T, D), (B, G, K, D)
         T, K = q.shape[2], k.shape[2]
-        mask = self._mask(T, K, causal, q.device)
+        is_triangle = causal and T == K and (self.window is None or self.window >= K)  # what `is_causal` means
         if self.probabilities._forward_hooks or self.probabilities._forward_pre_hooks:
             k, v = (one.repeat_interleave(self.num_heads // self.num_kv_heads, dim=1) for one in (k, v))
             scores = q @ k.transpose(-1, -2) / math.sqrt(self.head_dim)  # (B, H, T, K)
+            mask = self._mask(T, K, causal, q.device)
             if mask is not None:
                 scores = scores.masked_fill(~mask, float("-inf"))
             mixed = self.probabilities(scores) @ v
         else:
-            plain = mask is not None and self.window is None and T == K  # what `is_causal` means
             mixed = F.scaled_dot_product_attention(
                 q,
                 k,
                 v,
-                attn_mask=None if plain else mask,
-                is_causal=plain,
+                attn_mask=None if is_triangle else self._mask(T, K, causal, q.device),
+                is_causal=is_triangle,
                 enable_gqa=self.num_heads != self.num_kv_heads,
             )
         found: Tensor = mixed.transpose(1, 2)
