@@ -121,7 +121,7 @@ def slides(path: Path, pictures: int, picture_bytes: int) -> None:
 def test_a_container_of_large_pictures_is_read_in_the_memory_of_one(
     tmp_path: Path, has_ocr: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Seen to fail with 84 MB of peak when the file was loaded whole, and as a zip bomb by what it unpacks to.
+    # Seen to fail with 160 MB of peak when the file was loaded whole, and as a bomb when pictures counted as unpacked.
     monkeypatch.setattr("openbook.library.documents.archive.MAX_UNPACKED_BYTES", 50_000_000)
     monkeypatch.setattr("openbook.library.documents.ocr.is_installed", lambda: has_ocr)
     path = tmp_path / "pictures.pptx"
