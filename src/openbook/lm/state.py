@@ -12,6 +12,7 @@ from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.families.base import Family, Link
+from openbook.lm.nn.linear import Packed
 
 _NAMED = 8
 
@@ -80,6 +81,8 @@ def fill(model: Family, stored: Tensors) -> None:
 
 def gathered(model: Family) -> Iterator[tuple[str, Tensor]]:
     """(the checkpoint's name, its tensor) of everything that a checkpoint of this model holds; tied weights once."""
+    if packed := next((name for name, module in model.named_modules() if isinstance(module, Packed)), None):
+        raise ValueError(f"{packed!r} is packed: save the model before it is made ready for inference")
     parameters = {name: value.detach() for name, value in model.named_parameters()}
     parts: dict[str, list[Link]] = defaultdict(list)
     known = set()

@@ -17,6 +17,6 @@ def test_packed_and_plain_agree(private: bool, monkeypatch: pytest.MonkeyPatch) 
     linear.bias.normal_()
     x = torch.randn(7, 48)
     assert torch.allclose(onednn.PackedLinear(linear)(x), linear(x), atol=1e-5)
-    for activation in ("gelu", "gelu_tanh", "relu"):
+    for activation in ("gelu", "gelu_tanh", "relu", "silu"):
         want = activate(linear(x), activation)
         assert torch.allclose(onednn.PackedLinear(linear, activation)(x), want, atol=1e-5)

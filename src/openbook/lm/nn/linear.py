@@ -19,3 +19,7 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., in) -> (..., out)."""
         return F.linear(x, self.weight, self.bias)
+
+
+class Packed(nn.Module):
+    """A module that stands in place of a `Linear` (or of several) with weights in another form: no checkpoint holds it."""

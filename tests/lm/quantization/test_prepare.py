@@ -1,0 +1,76 @@
+"""A prepared model says what the plain one says, for every layer that is fused or packed; and it is never saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from lm.checkpoints import TINY
+from openbook.lm.families.base import Family
+from openbook.lm.generate import generate
+from openbook.lm.load import new_model, save_model
+from openbook.lm.nn.batch import Batch
+from openbook.lm.quantization import onednn
+from openbook.lm.quantization.prepare import FloatPrecision, prepare
+
+KINDS: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 4},
+    "mistral": {"sliding_window": 5},
+    "qwen2": {"tie_word_embeddings": True},
+    "qwen3": {"head_dim": 16},
+}
+
+
+def drawn(kind: str, **changes: Any) -> Family:
+    """A model whose every parameter counts: biases and norms are not left at 0 and 1."""
+    model = new_model(TINY | {"model_type": kind} | KINDS[kind] | changes, seed=3).requires_grad_(False)
+    generator = torch.Generator().manual_seed(7)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim == 1:
+            parameter += torch.randn(parameter.shape, generator=generator) * 0.1
+        elif "tokens" not in name:
+            parameter *= 5
+    return model
+
+
+@torch.inference_mode()
+def logits(model: nn.Module) -> torch.Tensor:
+    found: torch.Tensor = model(torch.arange(20) * 7 % 300, Batch.of([9, 11]))
+    return found.float()
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 3e-2)])
+def test_the_prepared_model_gives_the_logits_of_the_plain_one(
+    kind: str, precision: FloatPrecision, tolerance: float, private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not private:
+        monkeypatch.setattr(onednn, "has_packed_linear", lambda dtype: False)
+    want = logits(drawn(kind))
+    got = logits(prepare(drawn(kind), precision))
+    assert (got - want).abs().max() < tolerance * want.abs().max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_tokens_stay(kind: str) -> None:
+    prompts = [[1, 2, 3], [9, 8, 7, 6, 5]]
+    assert generate(prepare(drawn(kind), "float32"), prompts, 6) == generate(drawn(kind), prompts, 6)
+
+
+def test_every_product_is_packed_and_the_three_of_attention_are_one() -> None:
+    layer = prepare(drawn("qwen3"), "float32").layers[0]
+    packed = {name for name, module in layer.named_modules() if isinstance(module, onednn.PackedLinear)}
+    assert packed == {"attention.qkv", "attention.out", "mlp.gate", "mlp.up", "mlp.down"}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_prepared_model_is_not_saved(tied: bool, tmp_path: Path) -> None:
+    model = prepare(drawn("llama", tie_word_embeddings=tied), "bfloat16")
+    with pytest.raises(ValueError, match=r"'layers\.0\.attention\.out' is packed"):
+        save_model(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
