@@ -85,7 +85,7 @@ def remove(name: str) -> int:
     return size
 
 
-def pull(name: str, progress: Progress = silent, client: httpx.Client | None = None) -> Path:
+def pull(name: str, progress: Progress = silent) -> Path:
     """The directory of `OWNER/NAME[@REVISION]`, complete and checked. What was fetched before is not fetched again.
 
     Raises UsageError for a name that cannot be one, and ModelUnavailable when the hub cannot be reached, says no, or sends
@@ -100,7 +100,7 @@ def pull(name: str, progress: Progress = silent, client: httpx.Client | None = N
         )
     repository, revision = match["repository"], match["revision"]
     target = models_home() / (repository if revision is None else f"{repository}@{revision.replace('/', '--')}")
-    with client or httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30.0), headers=_headers()) as session:
+    with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30.0), headers=_headers()) as session:
         listing = _list(session, repository, revision or "main")
         wanted = list(_wanted(listing.files))
         if not wanted:
