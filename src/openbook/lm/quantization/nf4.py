@@ -1,0 +1,119 @@
+"""NF4 with double quantization: a weight is one of sixteen values that split a normal distribution into equal parts.
+
+Source: Dettmers et al. 2023 (QLoRA), https://arxiv.org/abs/2305.14314, section 3 and appendix E. The sixteen values are the
+paper's. The second level differs: steps of blocks are kept as bytes with one float step for 256 of them, after their mean was
+taken away, where the paper uses an 8-bit float: 4 + 8/64 + 32/(64 * 256) = 4.127 bits a weight.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.nn import functional as F
+
+from openbook.lm.nn.linear import Linear, Packed
+
+BLOCK = 64
+STEPS_TOGETHER = 256
+VALUES = (
+    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334),
+    *(-0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224),
+    *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
+)
+
+
+class Nf4(NamedTuple):
+    """Of M weights in B = ceil(M / 64) blocks: `codes` (32 B,) uint8, two a byte, the first in the high half; `steps` (B,) int8;
+    `steps_of_steps` (ceil(B / 256),) and `mean` () float32. `shape`: of the weights.
+    """
+
+    codes: Tensor
+    steps: Tensor
+    steps_of_steps: Tensor
+    mean: Tensor
+    shape: torch.Size
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.numel() * part.element_size() for part in self[:4])
+
+
+def quantize_nf4(weight: Tensor) -> Nf4:
+    """The nearest of the sixteen values of each weight over the largest magnitude of its block of 64."""
+    flat = F.pad(weight.detach().float().flatten(), (0, -weight.numel() % BLOCK))
+    blocks = flat.view(-1, BLOCK)  # (B, 64)
+    largest = blocks.abs().amax(dim=1)  # (B,)
+    mean = largest.mean()
+    groups = F.pad(largest - mean, (0, -len(largest) % STEPS_TOGETHER)).view(-1, STEPS_TOGETHER)
+    second = groups.abs().amax(dim=1).clamp_min(1e-12) / 127  # (B / 256,)
+    steps = (groups / second[:, None]).round().to(torch.int8).flatten()[: len(largest)]
+    scale = _scales(steps, second, mean).clamp_min(1e-12)  # what will be multiplied by, not what was measured
+    values = torch.tensor(VALUES, device=weight.device)
+    borders = (values[1:] + values[:-1]) / 2
+    codes = torch.bucketize(blocks / scale[:, None], borders).to(torch.uint8).view(-1, 2)
+    return Nf4(codes[:, 0] << 4 | codes[:, 1], steps, second, mean, weight.shape)
+
+
+def dequantize_nf4(packed: Nf4, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The weights again, `packed.shape`."""
+    values = torch.tensor(VALUES, device=packed.codes.device)
+    codes = torch.stack([packed.codes >> 4, packed.codes & 15], dim=1).view(-1, BLOCK)  # (B, 64)
+    scale = _scales(packed.steps, packed.steps_of_steps, packed.mean)
+    flat = (values[codes.int()] * scale[:, None]).flatten()[: packed.shape.numel()]
+    return flat.view(packed.shape).to(dtype)
+
+
+def _scales(steps: Tensor, second: Tensor, mean: Tensor) -> Tensor:
+    """(B,) float32"""
+    return steps.float() * second.repeat_interleave(STEPS_TOGETHER)[: len(steps)] + mean
+
+
+class Nf4Linear(Packed):
+    """`source` with its weight in NF4, frozen: gradients go to its input, for adapters above and below it (QLoRA)."""
+
+    codes: Tensor
+    steps: Tensor
+    steps_of_steps: Tensor
+    mean: Tensor
+
+    def __init__(self, source: Linear) -> None:
+        super().__init__()
+        packed = quantize_nf4(source.weight)
+        self.shape = packed.shape
+        for name, part in zip(packed._fields, packed[:4], strict=False):
+            self.register_buffer(name, part)
+        self.bias = None if source.bias is None else nn.Parameter(source.bias.detach(), requires_grad=False)
+
+    @property
+    def packed(self) -> Nf4:
+        return Nf4(self.codes, self.steps, self.steps_of_steps, self.mean, self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        return self.packed.size_bytes
+
+    def dequantized(self) -> Tensor:
+        """(out, in) float32."""
+        return dequantize_nf4(self.packed)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (..., in) -> (..., out), of the dtype of x."""
+        y: Tensor = _Product.apply(x, self)  # type: ignore[no-untyped-call]
+        return y if self.bias is None else y + self.bias.to(x.dtype)
+
+
+class _Product(Function):
+    """x W^T, where W is made for the forward pass and made again for the backward pass instead of being kept."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, layer: Nf4Linear) -> Tensor:
+        ctx.layer = layer  # type: ignore[attr-defined]
+        return x @ dequantize_nf4(layer.packed, x.dtype).t()
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        packed: Nf4 = ctx.layer.packed  # type: ignore[attr-defined]
+        return grads[0] @ dequantize_nf4(packed, grads[0].dtype), None
