@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openbook.lm.gguf.read import GgufFile
 
 FAMILIES: dict[str, str] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), "llama.Llama"),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe"), "llama.Llama"),
 }
 """`model_type` of config.json -> file and class in `openbook.lm.families`."""
 

@@ -1,25 +1,25 @@
 """The Llama kind of decoder: rotary positions, RMSNorm before each part, gated MLP, grouped-query attention.
 
-Llama, Mistral (sliding window), Qwen2 (biases on query, key and value) and Qwen3 (normalised queries and keys) are rows
-of `llama_config.KINDS`. Source: Touvron et al. 2023, https://arxiv.org/abs/2302.13971. In reading order: the table of
-names, the layer, the model.
+Llama, Mistral (sliding window), Qwen2 (biases on query, key and value), Qwen3 (normalised queries and keys), and Mixtral,
+Qwen2-MoE and Qwen3-MoE (experts in place of the MLP) are rows of `llama_config.KINDS`. Source: Touvron et al. 2023,
+https://arxiv.org/abs/2302.13971. In reading order: the tables of names, the layer, the model.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from openbook.lm.families.base import Family, Head, Link, Names, links_of
+from openbook.lm.families.initial import draw
 from openbook.lm.families.llama_config import LlamaConfig
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.linear import Linear
 from openbook.lm.nn.mlp import GatedMlp
+from openbook.lm.nn.moe import Moe
 from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.nn.rope import Rope, Rotation
 
@@ -38,6 +38,17 @@ LAYER_NAMES = (
     Names("mlp.down", "mlp.down_proj"),
     Names("mlp_norm", "post_attention_layernorm"),
 )
+MIXTRAL_NAMES = (Names("mlp.router", "block_sparse_moe.gate"),)
+QWEN_MOE_NAMES = (
+    Names("mlp.router", "mlp.gate"),
+    Names("mlp.shared.gate", "mlp.shared_expert.gate_proj"),
+    Names("mlp.shared.up", "mlp.shared_expert.up_proj"),
+    Names("mlp.shared.down", "mlp.shared_expert.down_proj"),
+    Names("mlp.shared_gate", "mlp.shared_expert_gate"),
+)
+MIXTRAL_EXPERT = (Names("gate", "w1"), Names("up", "w3"), Names("down", "w2"))
+QWEN_EXPERT = (Names("gate", "gate_proj"), Names("up", "up_proj"), Names("down", "down_proj"))
+"""Experts are a tensor each in checkpoints, and rows of one tensor here."""
 
 
 class LlamaLayer(nn.Module):
@@ -58,7 +69,19 @@ class LlamaLayer(nn.Module):
             layer=layer,
         )
         self.mlp_norm = RmsNorm(config.hidden_size, config.norm_eps)
-        self.mlp = GatedMlp(config.hidden_size, config.intermediate_size, config.activation, bias=config.mlp_bias)
+        self.mlp: nn.Module
+        if config.num_experts and layer not in config.dense_layers:
+            self.mlp = Moe(
+                config.hidden_size,
+                config.expert_size,
+                config.num_experts,
+                config.experts_per_token,
+                config.activation,
+                is_normalised=config.is_normalised,
+                shared_size=config.shared_size,
+            )
+        else:
+            self.mlp = GatedMlp(config.hidden_size, config.intermediate_size, config.activation, bias=config.mlp_bias)
 
     def forward(self, x: Tensor, batch: Batch, rotation: Rotation) -> Tensor:
         """x: (N, E) -> (N, E)."""
@@ -71,16 +94,6 @@ class Llama(Family):
 
     config: LlamaConfig
     ignored = ("rotary_emb.inv_freq",)
-
-    @classmethod
-    def of(cls, raw: Mapping[str, Any], stored: Collection[str] | None = None) -> Llama:
-        return cls(LlamaConfig.of(raw))
-
-    def links(self) -> Iterator[Link]:
-        layers = range(self.config.num_layers)
-        inside = ((f"layers.{n}.{ours}", f"model.layers.{n}.{theirs}") for n in layers for ours, theirs in LAYER_NAMES)
-        names = [name for name, _ in self.named_parameters(remove_duplicate=False)]
-        return links_of((*MODEL_NAMES, *inside), names)
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -115,24 +128,29 @@ class Llama(Family):
         out: Tensor = self.lm_head(hidden) if head == "logits" else head(hidden, self.lm_head)
         return out
 
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], stored: Collection[str] | None = None) -> Llama:
+        return cls(LlamaConfig.of(raw))
+
+    def links(self) -> Iterator[Link]:
+        is_mixtral = self.config.model_type == "mixtral"
+        own = (*LAYER_NAMES, *(MIXTRAL_NAMES if is_mixtral else QWEN_MOE_NAMES))
+        layers = range(self.config.num_layers)
+        inside = ((f"layers.{n}.{ours}", f"model.layers.{n}.{theirs}") for n in layers for ours, theirs in own)
+        names = [name for name, _ in self.named_parameters(remove_duplicate=False)]
+        yield from links_of((*MODEL_NAMES, *inside), names)
+        where, expert = ("block_sparse_moe", MIXTRAL_EXPERT) if is_mixtral else ("mlp", QWEN_EXPERT)
+        for n, layer in enumerate(self.layers):
+            for row in range(self.config.num_experts if isinstance(layer.mlp, Moe) else 0):
+                for ours, theirs in expert:
+                    at = f"model.layers.{n}.{where}.experts.{row}.{theirs}.weight"
+                    yield Link(f"layers.{n}.mlp.experts.{ours}", at, row=row)
+
     def tie(self) -> None:
         """With `config.tied`, one tensor for the table of the tokens and for `lm_head`."""
         if self.config.tied:
             self.lm_head.weight = cast(nn.Parameter, self.tokens.weight)
 
-    @torch.no_grad()
     def initialise(self, seed: int = 0) -> None:
-        """Fresh weights: normal with deviation 0.02, those that end a residual branch 0.02 / sqrt(2 L), norms 1, biases 0.
-
-        The loss of a fresh model is then ln V. Source: Radford et al. 2019 (GPT-2), section 2.3.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        for name, parameter in self.named_parameters():
-            ends_branch = name.endswith(("attention.out.weight", "mlp.down.weight"))
-            if name.endswith("bias"):
-                parameter.zero_()
-            elif "norm" in name:
-                parameter.fill_(1.0)
-            else:
-                std = 0.02 / math.sqrt(2 * self.config.num_layers) if ends_branch else 0.02
-                parameter.normal_(0.0, std, generator=generator)
+        ends = ("attention.out.weight", "mlp.down.weight", "mlp.experts.down", "mlp.shared.down.weight")
+        draw(self, seed, ends, branches=2 * self.config.num_layers)

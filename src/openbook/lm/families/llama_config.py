@@ -1,35 +1,70 @@
-"""The settings of decoder-only checkpoints of the Llama kind, read without torch: Llama, Mistral, Qwen2 and Qwen3."""
+"""The settings of decoder-only checkpoints of the Llama kind, read without torch.
+
+Llama, Mistral, Qwen2, Qwen3, and with mixtures of experts Mixtral, Qwen2-MoE and Qwen3-MoE.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from openbook.lm.nn.activation import ACTIVATIONS, CHECKPOINT_NAMES, Activation
+from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
 from openbook.lm.nn.rope_config import RopeScaling, read_scaling
+
+Windows = Literal["none", "always", "asked", "layers", "even layers"]
+"""Who has a sliding window: nobody; every layer; every layer if `use_sliding_window`; those of `layer_types`, whose default is
+the layers from `max_window_layers` on, or the even ones below it."""
 
 
 class Kind(NamedTuple):
-    """What one `model_type` does differently. `window`: it may use a sliding window without saying so a layer."""
+    """What one `model_type` does differently, and the values that it means where config.json is silent.
+
+    `biases`: the setting that puts biases on query, key and value ("" none, "always"); `out_bias`: on the output too.
+    """
 
     architecture: str
-    qkv_bias: bool = False
+    biases: str = "attention_bias"
+    out_bias: bool = False
+    mlp_bias: bool = False
     qk_norm: bool = False
-    window: bool = False
+    windows: Windows = "none"
+    window: int | None = 4_096
+    head_dim: int | None = None
+    norm_eps: float = 1e-6
+    rope_theta: float = 10_000.0
+    max_seq_len: int = 32_768
+    has_experts: bool = False
+    has_shared: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "llama": Kind("LlamaForCausalLM"),
-    "mistral": Kind("MistralForCausalLM", window=True),
-    "qwen2": Kind("Qwen2ForCausalLM", qkv_bias=True),
-    "qwen3": Kind("Qwen3ForCausalLM", qk_norm=True),
+    "llama": Kind("LlamaForCausalLM", out_bias=True, mlp_bias=True, max_seq_len=2_048),
+    "mistral": Kind("MistralForCausalLM", "", windows="always", max_seq_len=131_072),
+    "qwen2": Kind("Qwen2ForCausalLM", "always", windows="layers"),
+    "qwen3": Kind("Qwen3ForCausalLM", out_bias=True, qk_norm=True, windows="layers", head_dim=128),
+    "mixtral": Kind(
+        "MixtralForCausalLM",
+        "",
+        windows="always",
+        window=None,
+        norm_eps=1e-5,
+        rope_theta=1_000_000.0,
+        max_seq_len=131_072,
+        has_experts=True,
+    ),
+    "qwen2_moe": Kind("Qwen2MoeForCausalLM", "qkv_bias", windows="even layers", has_experts=True, has_shared=True),
+    "qwen3_moe": Kind("Qwen3MoeForCausalLM", out_bias=True, qk_norm=True, windows="asked", has_experts=True),
 }
 
 
 @dataclass(frozen=True)
 class LlamaConfig:
-    """`windows`: of each layer, None where it sees everything before it."""
+    """`windows`: of each layer, None where it sees everything before it.
+
+    `num_experts` networks of `expert_size`, of which a token gets `experts_per_token`, in every layer but `dense_layers`; 0: no
+    layer has any. `shared_size`: the expert that all tokens get. `is_normalised`: the chosen probabilities sum to 1.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -49,6 +84,12 @@ class LlamaConfig:
     mlp_bias: bool = False
     qk_norm: bool = False
     windows: tuple[int | None, ...] = ()
+    num_experts: int = 0
+    experts_per_token: int = 0
+    expert_size: int = 0
+    shared_size: int = 0
+    is_normalised: bool = True
+    dense_layers: tuple[int, ...] = ()
     model_type: str = "llama"
 
     @classmethod
@@ -57,32 +98,31 @@ class LlamaConfig:
         kind = KINDS.get(raw.get("model_type", ""))
         if kind is None:
             raise ValueError(f"model_type {raw.get('model_type')!r} is not one of {sorted(KINDS)}")
-        act = raw.get("hidden_act", "silu")
-        if act not in ACTIVATIONS:
-            raise ValueError(f"hidden_act {act!r} is not one of {sorted(ACTIVATIONS)}")
         hidden, heads, layers = int(raw["hidden_size"]), int(raw["num_attention_heads"]), int(raw["num_hidden_layers"])
-        bias = bool(raw.get("attention_bias", False))
-        theta, scaling = read_scaling(raw)
+        kv_heads = raw.get("num_key_value_heads") if raw["model_type"] == "llama" else raw["num_key_value_heads"]
+        bias = kind.biases == "always" or bool(raw.get(kind.biases, kind.biases == "qkv_bias"))
+        theta, scaling = read_scaling(raw, kind.rope_theta)
         config = cls(
             vocab_size=int(raw["vocab_size"]),
             hidden_size=hidden,
             num_layers=layers,
             num_heads=heads,
-            num_kv_heads=int(raw.get("num_key_value_heads") or heads),
-            head_dim=int(raw.get("head_dim") or hidden // heads),
+            num_kv_heads=int(kv_heads or heads),
+            head_dim=int(raw.get("head_dim", kind.head_dim) or hidden // heads),
             intermediate_size=int(raw["intermediate_size"]),
-            max_seq_len=int(raw.get("max_position_embeddings", 2_048)),
+            max_seq_len=int(raw.get("max_position_embeddings", kind.max_seq_len)),
             rope_theta=theta,
             rope_scaling=scaling,
-            norm_eps=float(raw.get("rms_norm_eps", 1e-6)),
-            activation=ACTIVATIONS[act],
+            norm_eps=float(raw.get("rms_norm_eps", kind.norm_eps)),
+            activation=read_activation(raw, "hidden_act", "silu"),
             tied=bool(raw.get("tie_word_embeddings", False)),
-            qkv_bias=kind.qkv_bias or bias,
-            out_bias=bias,
-            mlp_bias=bool(raw.get("mlp_bias", False)),
+            qkv_bias=bias,
+            out_bias=bias and kind.out_bias,
+            mlp_bias=kind.mlp_bias and bool(raw.get("mlp_bias", False)),
             qk_norm=kind.qk_norm,
             windows=_windows(raw, kind, layers),
             model_type=raw["model_type"],
+            **(_experts(raw, kind, layers) if kind.has_experts else {}),
         )
         config.check()
         return config
@@ -90,8 +130,6 @@ class LlamaConfig:
     def raw(self) -> dict[str, Any]:
         """The entries of a config.json that `of` reads."""
         kind = KINDS[self.model_type]
-        window = next((one for one in self.windows if one is not None), None)
-        types = ["full_attention" if one is None else "sliding_attention" for one in self.windows]
         return {
             "model_type": self.model_type,
             "architectures": [kind.architecture],
@@ -107,11 +145,37 @@ class LlamaConfig:
             "rms_norm_eps": self.norm_eps,
             "hidden_act": CHECKPOINT_NAMES[self.activation],
             "tie_word_embeddings": self.tied,
-            "attention_bias": self.out_bias,
-            "mlp_bias": self.mlp_bias,
-            "sliding_window": window,
-            "use_sliding_window": window is not None,
-            **({} if kind.window else {"layer_types": types}),
+            **({kind.biases: self.qkv_bias} if kind.biases not in ("", "always") else {}),
+            **({"mlp_bias": self.mlp_bias} if kind.mlp_bias else {}),
+            **self._raw_windows(kind),
+            **(self._raw_experts(kind) if kind.has_experts else {}),
+        }
+
+    def _raw_windows(self, kind: Kind) -> dict[str, Any]:
+        window = next((one for one in self.windows if one is not None), None)
+        match kind.windows:
+            case "none":
+                return {}
+            case "always":
+                return {"sliding_window": window}
+            case "asked":
+                return {"sliding_window": window, "use_sliding_window": window is not None}
+            case "layers" | "even layers":
+                types = ["full_attention" if one is None else "sliding_attention" for one in self.windows]
+                said = {"sliding_window": window, "use_sliding_window": window is not None}
+                return said | {"layer_types": types}
+
+    def _raw_experts(self, kind: Kind) -> dict[str, Any]:
+        if self.model_type == "mixtral":
+            return {"num_local_experts": self.num_experts, "num_experts_per_tok": self.experts_per_token}
+        return {
+            "num_experts": self.num_experts,
+            "num_experts_per_tok": self.experts_per_token,
+            "moe_intermediate_size": self.expert_size,
+            "norm_topk_prob": self.is_normalised,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": list(self.dense_layers),
+            **({"shared_expert_intermediate_size": self.shared_size} if kind.has_shared else {}),
         }
 
     def check(self) -> None:
@@ -130,16 +194,46 @@ class LlamaConfig:
             raise ValueError(f"{self.num_heads} query heads cannot share {self.num_kv_heads} key heads")
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd; rotary embeddings turn pairs")
+        if self.num_experts and not (1 <= self.experts_per_token <= self.num_experts and self.expert_size >= 1):
+            raise ValueError(
+                f"a token cannot get {self.experts_per_token} of {self.num_experts} experts of size {self.expert_size}"
+            )
 
 
 def _windows(raw: Mapping[str, Any], kind: Kind, layers: int) -> tuple[int | None, ...]:
-    """By `layer_types` where there are any; else `use_sliding_window` from layer `max_window_layers` on, or everywhere."""
-    window = raw.get("sliding_window")
-    if types := raw.get("layer_types"):
-        if len(types) != layers:
-            raise ValueError(f"layer_types names {len(types)} layers of {layers}")
-        return tuple(int(window) if one == "sliding_attention" and window else None for one in types)
-    if not window or not (kind.window or raw.get("use_sliding_window")):
+    window = raw.get("sliding_window", kind.window) or None
+    types = raw.get("layer_types") if kind.windows in ("layers", "even layers") else None
+    if types and len(types) != layers:
+        raise ValueError(f"layer_types names {len(types)} layers of {layers}")
+    if window is None or kind.windows == "none" or not (kind.windows == "always" or raw.get("use_sliding_window")):
         return (None,) * layers
-    first = 0 if kind.window else int(raw.get("max_window_layers", 0))
-    return tuple(int(window) if layer >= first else None for layer in range(layers))
+    first, is_even = int(raw.get("max_window_layers", 28)), kind.windows == "even layers"
+
+    def has_window(layer: int) -> bool:
+        if types:
+            return bool(types[layer] == "sliding_attention")
+        if kind.windows in ("always", "asked"):
+            return True
+        return layer % 2 == 0 and layer < first if is_even else layer >= first
+
+    return tuple(int(window) if has_window(layer) else None for layer in range(layers))
+
+
+def _experts(raw: Mapping[str, Any], kind: Kind, layers: int) -> dict[str, Any]:
+    """Mixtral has them everywhere; the Qwens where `decoder_sparse_step` falls, but for `mlp_only_layers`."""
+    count = int(raw["num_local_experts"] if "num_local_experts" in raw else raw["num_experts"])
+    per_token = int(raw["num_experts_per_tok"])
+    if raw["model_type"] == "mixtral":
+        size = int(raw["intermediate_size"])
+        return {"num_experts": count, "experts_per_token": per_token, "expert_size": size}
+    only, step = set(raw.get("mlp_only_layers") or ()), int(raw.get("decoder_sparse_step", 1))
+    if step < 1:
+        raise ValueError(f"decoder_sparse_step {step} is not 1 or more")
+    return {
+        "num_experts": count,
+        "experts_per_token": per_token,
+        "expert_size": int(raw["moe_intermediate_size"]),
+        "shared_size": int(raw["shared_expert_intermediate_size"]) if kind.has_shared else 0,
+        "is_normalised": bool(raw.get("norm_topk_prob", False)),
+        "dense_layers": tuple(n for n in range(layers) if n in only or (n + 1) % step or count == 0),
+    }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_python_tanh": "gelu_tanh",
     "relu": "relu",
     "silu": "silu",
+    "swish": "silu",
 }
 
 CHECKPOINT_NAMES: dict[Activation, str] = {
@@ -20,3 +24,11 @@ CHECKPOINT_NAMES: dict[Activation, str] = {
     "relu": "relu",
     "silu": "silu",
 }
+
+
+def read_activation(raw: Mapping[str, Any], key: str, default: str) -> Activation:
+    """The activation that `key` of a config.json names. Raises ValueError, which lists the known."""
+    name = raw.get(key, default)
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{key} {name!r} is not one of {sorted(ACTIVATIONS)}")
+    return ACTIVATIONS[name]

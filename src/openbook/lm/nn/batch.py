@@ -51,10 +51,11 @@ class Batch:
         causal: bool = True,
         cache: KvCache | None = None,
         seen: Sequence[int] | None = None,
+        device: torch.device | str = "cpu",
     ) -> Batch:
         """The batch of sequences with these lengths, each from position 0, or behind the `seen` tokens in the cache.
 
-        Raises ValueError on an empty sequence.
+        `device`: where its tensors are, and the model. Raises ValueError on an empty sequence.
         """
         if any(length < 1 for length in lengths):
             raise ValueError(f"a sequence has {min(lengths)} tokens: leave empty sequences out of the batch")
@@ -64,9 +65,10 @@ class Batch:
         torch.cumsum(counts, 0, out=starts[1:])
         before = torch.tensor(seen if seen is not None else [0] * len(lengths), dtype=torch.int64)
         positions = torch.arange(int(starts[-1])) + (before - starts[:-1]).repeat_interleave(counts)  # (N,)
-        found = cls(positions, starts, causal, cache, before + counts if cache is not None else None)
+        visible_counts = (before + counts).to(device) if cache is not None else None
+        found = cls(positions.to(device), starts.to(device), causal, cache, visible_counts)
         visible = new if cache is None else [old + length for old, length in zip(before.tolist(), new, strict=True)]
-        found.__dict__["runs"] = _runs(new, visible)  # known here: no layer has to ask a device for numbers
+        found.__dict__["runs"] = runs_of(new, visible)  # known here: no layer has to ask a device for numbers
         return found
 
     @cached_property
@@ -74,10 +76,11 @@ class Batch:
         """The sequences as runs of equal length, in order; sorted input gives few runs."""
         bounds: list[int] = self.starts.tolist()
         new = [end - begin for begin, end in pairwise(bounds)]
-        return _runs(new, new if self.lengths is None else self.lengths.tolist())
+        return runs_of(new, new if self.lengths is None else self.lengths.tolist())
 
 
-def _runs(new: Sequence[int], visible: Sequence[int]) -> list[Run]:
+def runs_of(new: Sequence[int], visible: Sequence[int]) -> list[Run]:
+    """Neighbours with as many new tokens and as many visible ones, together."""
     runs, start, sequence = [], 0, 0
     for (length, seen), group in groupby(zip(new, visible, strict=True)):
         count = sum(1 for _ in group)

@@ -26,13 +26,21 @@ class ContiguousCache:
     """(L, S, M, G, D) keys and as many values, for S sequences of up to M tokens that grow in step with each other."""
 
     def __init__(
-        self, num_layers: int, sequences: int, max_seq_len: int, num_kv_heads: int, head_dim: int, dtype: torch.dtype
+        self,
+        num_layers: int,
+        sequences: int,
+        max_seq_len: int,
+        num_kv_heads: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
     ) -> None:
         shape = (num_layers, sequences, max_seq_len, num_kv_heads, head_dim)
-        self._k, self._v = torch.zeros(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)
+        self._k, self._v = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
 
     def write(self, layer: int, batch: Batch, k: Tensor, v: Tensor) -> None:
-        sequences = torch.repeat_interleave(torch.arange(len(batch.starts) - 1), batch.starts.diff())  # (N,)
+        rows = torch.arange(len(batch.starts) - 1, device=batch.starts.device)
+        sequences = torch.repeat_interleave(rows, batch.starts.diff(), output_size=len(batch.positions))  # (N,)
         self._k[layer, sequences, batch.positions] = k
         self._v[layer, sequences, batch.positions] = v
 

@@ -12,11 +12,11 @@ from openbook.lm.nn.linear import Linear
 class Mlp(nn.Module):
     """down(activation(up(x))). "gelu" is the exact one, x Phi(x). Source: https://arxiv.org/abs/1606.08415"""
 
-    def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation) -> None:
+    def __init__(self, hidden_size: int, intermediate_size: int, activation: Activation, *, bias: bool = True) -> None:
         super().__init__()
         self.activation: Activation = activation
-        self.up = Linear(hidden_size, intermediate_size)
-        self.down = Linear(intermediate_size, hidden_size)
+        self.up = Linear(hidden_size, intermediate_size, bias=bias)
+        self.down = Linear(intermediate_size, hidden_size, bias=bias)
         self.is_fused = False  # the activation is inside `up`, put there by lm.quantization.prepare
 
     def forward(self, x: Tensor) -> Tensor:

@@ -49,13 +49,16 @@ class RopeScaling:
         return {"rope_theta": theta, "rope_scaling": old, "rope_parameters": said | {"rope_theta": theta}}
 
 
-def read_scaling(raw: Mapping[str, Any]) -> tuple[float, RopeScaling]:
+def read_scaling(raw: Mapping[str, Any], default_theta: float = 10_000.0) -> tuple[float, RopeScaling]:
     """Base and scaling of a `config.json`, in its old form (`rope_theta`, `rope_scaling`) or new (`rope_parameters`).
 
-    Raises ValueError for a kind that is not known.
+    Raises ValueError for a kind that is not known, and for heads that are turned in part only.
     """
     said = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
-    theta = float(said.get("rope_theta") or raw.get("rope_theta") or 10_000.0)
+    theta = float(said.get("rope_theta") or raw.get("rope_theta") or default_theta)
+    part = said.get("partial_rotary_factor", raw.get("partial_rotary_factor"))
+    if part not in (None, 1, 1.0):
+        raise ValueError(f"partial_rotary_factor {part!r}: only heads that are turned whole are known")
     kind = said.get("rope_type") or said.get("type") or "default"
     if kind not in get_args(ScalingKind):
         raise ValueError(f"rope scaling {kind!r} is not one of {list(get_args(ScalingKind))}")

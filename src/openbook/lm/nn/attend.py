@@ -1,0 +1,67 @@
+"""softmax(Q K^T scale + bias) V: a fast path, and a plain path whose probabilities a hook can read.
+
+Source: Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, equation 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Probabilities(nn.Module):
+    """softmax over the keys. A forward hook on this module sees (B, H, T, K) for every run of equal lengths."""
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return scores.softmax(dim=-1)
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    probabilities: Probabilities,
+    *,
+    scale: float,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    is_causal: bool = False,
+) -> Tensor:
+    """q: (B, T, H, D); k, v: (B, K, G, D), G divides H -> (B, T, H, D).
+
+    `mask` (T, K): True where a query may look. `bias` (H, T, K) is added to the scores. `is_causal`: `mask` is the lower
+    triangle of T = K, which the fused path need not read. The plain path is taken while a hook sits on `probabilities`;
+    the two agree to rounding.
+    """
+    shared = q.shape[2] // k.shape[2]
+    q, k, v = (one.transpose(1, 2) for one in (q, k, v))  # (B, H, T, D), (B, G, K, D)
+    if probabilities._forward_hooks or probabilities._forward_pre_hooks:
+        k, v = (one.repeat_interleave(shared, dim=1) for one in (k, v))
+        scores = q @ k.transpose(-1, -2) * scale  # (B, H, T, K)
+        scores = scores if bias is None else scores + bias
+        scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
+        mixed: Tensor = probabilities(scores) @ v
+        return mixed.transpose(1, 2)
+    if bias is not None:
+        bias = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
+    is_causal = is_causal and bias is None
+    mixed = F.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=None if is_causal else mask if bias is None else bias,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=shared > 1,
+    )
+    return mixed.transpose(1, 2)
+
+
+def causal_mask(T: int, K: int, window: int | None, device: torch.device) -> Tensor | None:
+    """(T, K) True where the last T of K tokens may look: not ahead, `window` tokens far. None where all of them look
+    everywhere."""
+    if T == 1 and (window is None or window >= K):
+        return None
+    behind = torch.arange(K - T, K, device=device)[:, None] - torch.arange(K, device=device)  # (T, K) how far back
+    return (behind >= 0) if window is None else (behind >= 0) & (behind < window)
