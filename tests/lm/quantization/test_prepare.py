@@ -10,12 +10,15 @@ import torch
 from torch import nn
 
 from lm.checkpoints import TINY
+from openbook.core.errors import UsageError
 from openbook.lm.families.base import Family
 from openbook.lm.generate import generate
 from openbook.lm.load import new_model, save_model
 from openbook.lm.nn.batch import Batch
+from openbook.lm.nn.linear import Linear
 from openbook.lm.quantization import onednn
-from openbook.lm.quantization.prepare import FloatPrecision, prepare
+from openbook.lm.quantization.integers import Int4Linear
+from openbook.lm.quantization.prepare import FloatPrecision, Precision, prepare
 
 KINDS: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 4},
@@ -74,3 +77,30 @@ def test_a_prepared_model_is_not_saved(tied: bool, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'layers\.0\.attention\.out' is packed"):
         save_model(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("precision", "most"), [("int8", 0.05), ("int4", 0.25)])
+def test_integers_are_near_and_what_is_not_a_product_is_bfloat16(kind: str, precision: Precision, most: float) -> None:
+    want = logits(drawn(kind))
+    model = prepare(drawn(kind), precision)
+    got = logits(model)
+    assert 0 < (got - want).norm() < most * want.norm()
+    assert {parameter.dtype for name, parameter in model.named_parameters() if not name.endswith("bias")} == {
+        torch.bfloat16
+    }
+    with pytest.raises(ValueError, match="is packed"):
+        save_model(model, Path("nowhere"))
+
+
+def test_four_bits_take_less_than_a_third_of_sixteen() -> None:
+    plain = drawn("llama", hidden_size=256, intermediate_size=512)
+    wanted = sum(one.weight.numel() for one in plain.modules() if isinstance(one, Linear)) * 2
+    packed = prepare(plain, "int4")
+    got = sum(one.size_bytes for one in packed.modules() if isinstance(one, Int4Linear))
+    assert got <= 0.30 * wanted
+
+
+def test_another_precision_is_named() -> None:
+    with pytest.raises(UsageError, match="'int2' is not known"):
+        prepare(drawn("llama"), "int2")  # type: ignore[arg-type]

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from collections.abc import Callable
+from typing import Literal, TypeVar, get_args
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from openbook.core.errors import UsageError
+from openbook.lm.nn.activation import Activation
 from openbook.lm.nn.attention import Attention
-from openbook.lm.nn.linear import Linear
-from openbook.lm.nn.mlp import GatedMlp, Mlp
+from openbook.lm.nn.linear import Linear, Packed
+from openbook.lm.nn.mlp import GatedMlp, Mlp, activate
+from openbook.lm.quantization.dynamic import DynamicInt8Linear
+from openbook.lm.quantization.integers import Int4Linear
 from openbook.lm.quantization.onednn import PackedGatedMlp, PackedLinear
 
 FloatPrecision = Literal["float32", "bfloat16"]
+Precision = Literal[FloatPrecision, "int8", "int4"]
 DTYPES: dict[FloatPrecision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def prepare(model: Model, precision: FloatPrecision) -> Model:
+def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Model:
     """Changes `model` in place and returns it: for inference only, its weights can no longer be trained or saved.
 
-    Every `Linear` holds packed weights of this precision; norms and embeddings are cast to it. A head that is tied to the
-    table of tokens becomes a packed copy: the table stays as it is for looking up.
+    "float32", "bfloat16": every `Linear` holds packed weights of this precision; norms and embeddings are cast to it.
+    "int8": 8-bit weights and, as they come, activations. "int4": 4-bit weights in groups of `group_size`. Beside integers,
+    norms, embeddings and what flows between layers are bfloat16. A head that is tied to the table of tokens becomes a packed
+    copy: the table stays as it is for looking up. The experts of a mixture keep their floats. Raises UsageError for another
+    precision.
     """
+    if precision not in get_args(FloatPrecision) + ("int8", "int4"):
+        raise UsageError(f"precision {precision!r} is not known", "known are float32, bfloat16, int8 and int4")
+    if precision == "int8":
+        return _with_integers(model, DynamicInt8Linear)
+    if precision == "int4":
+        return _with_integers(model, lambda source: Int4Linear(source, group_size))
     dtype = DTYPES[precision]
     model.to(dtype)
     for module in list(model.modules()):
@@ -39,12 +54,49 @@ def prepare(model: Model, precision: FloatPrecision) -> Model:
     return model.eval().requires_grad_(False)
 
 
+class FusedGatedMlp(Packed):
+    """A `GatedMlp` whose gate and up are one product. `make`: what becomes of a `Linear`."""
+
+    def __init__(self, source: GatedMlp, make: Callable[[Linear], Packed]) -> None:
+        super().__init__()
+        self.activation: Activation = source.activation
+        self.gate_up, self.down = make(joined([source.gate, source.up])), make(source.down)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, E) -> (N, E)."""
+        gate, up = self.gate_up(x).chunk(2, dim=-1)  # (N, I) each
+        return self.down(activate(gate, self.activation) * up)  # type: ignore[no-any-return]
+
+
+def _with_integers(model: Model, make: Callable[[Linear], Packed]) -> Model:
+    """The weights are quantized from the floats that the model has, before the rest of it is cast."""
+    for module in list(model.modules()):
+        if isinstance(module, Attention):
+            fuse_qkv(module)
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, GatedMlp):
+                setattr(module, name, FusedGatedMlp(child, make))
+            elif isinstance(child, Linear):
+                setattr(module, name, make(child))
+    for module in model.modules():
+        if not isinstance(module, Packed):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(torch.bfloat16)
+    return model.eval().requires_grad_(False)
+
+
 def fuse_qkv(attention: Attention) -> None:
     """One (H D + 2 G D, E) weight in place of three: one pass over the activations."""
-    parts = (attention.q, attention.k, attention.v)
-    fused = Linear(parts[0].weight.shape[1], sum(part.weight.shape[0] for part in parts))
-    fused.weight = nn.Parameter(torch.cat([part.weight for part in parts]), requires_grad=False)
-    biases = [part.bias for part in parts if part.bias is not None]
-    fused.bias = nn.Parameter(torch.cat([*biases]), requires_grad=False) if biases else None
-    attention.qkv = fused
+    attention.qkv = joined([attention.q, attention.k, attention.v])
     del attention.q, attention.k, attention.v
+
+
+def joined(parts: list[Linear]) -> Linear:
+    """One layer that gives the outputs of all, one behind the other."""
+    biases = [part.bias for part in parts if part.bias is not None]
+    with torch.device("meta"):
+        fused = Linear(parts[0].weight.shape[1], sum(part.weight.shape[0] for part in parts), bias=bool(biases))
+    fused.weight = nn.Parameter(torch.cat([part.weight.detach() for part in parts]), requires_grad=False)
+    fused.bias = nn.Parameter(torch.cat([bias.detach() for bias in biases]), requires_grad=False) if biases else None
+    return fused
