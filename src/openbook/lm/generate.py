@@ -5,13 +5,14 @@ It is the oracle of everything faster: same model, same batch code, nothing clev
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from openbook.lm.families.llama import Llama
+from openbook.lm.families.base import Family
+from openbook.lm.families.t5 import T5
 from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.cache import ContiguousCache
 
@@ -28,27 +29,34 @@ class Sampling:
 
 @torch.inference_mode()
 def generate(
-    model: Llama,
+    model: Family,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     *,
     sampling: Sampling | None = None,
     stop: Collection[int] = (),
 ) -> list[list[int]]:
-    """The new tokens of each prompt, up to and with the first of `stop`. Raises ValueError on an empty prompt."""
-    config = model.config
+    """The new tokens of each prompt, up to and with the first of `stop`.
+
+    An encoder-decoder reads the prompts with its encoder and writes from its start token, which is not among the new ones.
+    Raises ValueError on an empty prompt, and for a model that writes nothing.
+    """
     sampling = sampling or Sampling()
-    longest = max((len(prompt) for prompt in prompts), default=0) + max_new_tokens
-    dtype = model.tokens.weight.dtype
-    cache = ContiguousCache(config.num_layers, len(prompts), longest, config.num_kv_heads, config.head_dim, dtype)
-    generator = torch.Generator().manual_seed(sampling.seed)
+    if not prompts or max_new_tokens < 1:
+        return [[] for _ in prompts]
+    step, new, layers = _writer(model, prompts)
+    longest = max(len(prompt) for prompt in new) + max_new_tokens
+    config = model.config
+    cache = ContiguousCache(
+        layers, len(new), longest, config.num_kv_heads, config.head_dim, model.dtype, device=model.device
+    )
+    generator = torch.Generator(model.device).manual_seed(sampling.seed)
     out: list[list[int]] = [[] for _ in prompts]
     seen = [0] * len(prompts)
-    new = [list(prompt) for prompt in prompts]
     for _ in range(max_new_tokens):
-        batch = Batch.of([len(one) for one in new], cache=cache, seen=seen)
-        ids = torch.tensor([token for one in new for token in one])
-        logits = model(ids, batch, rows=batch.starts[1:] - 1)  # (S, V)
+        batch = Batch.of([len(one) for one in new], cache=cache, seen=seen, device=model.device)
+        ids = torch.tensor([token for one in new for token in one], device=model.device)
+        logits = step(ids, batch)  # (S, V)
         seen = [before + len(one) for before, one in zip(seen, new, strict=True)]
         chosen: list[int] = choose(logits.float(), sampling, generator).tolist()
         new = [[token] for token in chosen]
@@ -58,6 +66,31 @@ def generate(
         if all(tokens[-1] in stop for tokens in out):
             break
     return out
+
+
+Step = Callable[[Tensor, Batch], Tensor]
+
+
+def _writer(model: Family, prompts: Sequence[Sequence[int]]) -> tuple[Step, list[list[int]], int]:
+    """What gives the logits (S, V) of the last token of each sequence, the tokens to begin with, and the layers of its cache."""
+    if isinstance(model, T5):
+        batch = Batch.of([len(prompt) for prompt in prompts], causal=False, device=model.device)
+        source = model.read(torch.tensor([token for one in prompts for token in one], device=model.device), batch)
+
+        def write(ids: Tensor, batch: Batch) -> Tensor:
+            rows = batch.starts[1:] - 1
+            out: Tensor = model(None, None, decoder_input_ids=ids, decoder_batch=batch, source=source, rows=rows)
+            return out
+
+        return write, [[model.config.start_id] for _ in prompts], model.config.num_decoder_layers
+    if not model.causal:
+        raise ValueError(f"a {model.config.model_type} model is an encoder: it writes nothing")
+
+    def read_on(ids: Tensor, batch: Batch) -> Tensor:
+        out: Tensor = model(ids, batch, rows=batch.starts[1:] - 1)
+        return out
+
+    return read_on, [list(prompt) for prompt in prompts], model.config.num_layers
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen2_moe", "qwen3_moe"), "llama.Llama"),
+    "gpt2": "gpt2.Gpt2",
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), "bert.Bert"),
+    "t5": "t5.T5",
 }
 """`model_type` of config.json -> file and class in `openbook.lm.families`."""
 

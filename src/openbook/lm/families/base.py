@@ -43,8 +43,8 @@ class Link(NamedTuple):
 class Family(nn.Module, ABC):
     """A transformer that reads ragged batches. One file a family; what differs between its members is its config.
 
-    `config`: a frozen dataclass with `model_type`, and `raw()`, the entries of config.json that it stands for. `carried`: what else
-    config.json said (ids of special tokens, ...), which is written back when the model is saved.
+    `config`: a frozen dataclass with `model_type`, and `raw()`, the entries of config.json that it stands for. `carried`:
+    what else config.json said (ids of special tokens, ...), which is written back when the model is saved.
     """
 
     ignored: ClassVar[tuple[str, ...]] = ()
@@ -76,6 +76,11 @@ class Family(nn.Module, ABC):
 
     def tie(self) -> None:
         """Makes tied weights one tensor again, after storage was given to each. Nothing to do where none are tied."""
+
+    @property
+    def head_over(self) -> Literal["tokens", "sequences", "nothing"]:
+        """What head="logits" gives a row for: each token, each sequence, or nothing (there is no head)."""
+        return "tokens"
 
     @property
     def dtype(self) -> torch.dtype:

@@ -69,8 +69,9 @@ class CrossAttention(nn.Module):
         for begin, run in source.runs(batch):
             B, T, K = run.sequences, run.length, run.visible
             rows, places = slice(run.start, run.start + B * T), slice(begin, begin + B * K)
-            keys, values = (one[places].unflatten(0, (B, K)) for one in (k, v))
-            queries = q[rows].unflatten(0, (B, T))
-            found = attend(queries, keys, values, self.probabilities, scale=self.scale)  # (B, T, H, D)
+            keys, values = (one[places].view(B, K, *one.shape[1:]) for one in (k, v))
+            found = attend(
+                q[rows].view(B, T, *q.shape[1:]), keys, values, self.probabilities, scale=self.scale
+            )  # (B, T, H, D)
             mixed.append(found.flatten(2).flatten(0, 1))
         return self.out(mixed[0] if len(mixed) == 1 else torch.cat(mixed))  # type: ignore[no-any-return]
