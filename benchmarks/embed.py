@@ -133,10 +133,10 @@ def query_latency_ms(directory: Path) -> dict[str, float]:
 def operations_per_passage(directory: Path, texts: Sequence[str]) -> tuple[float, float]:
     """(arithmetic operations, tokens) of a mean passage: all matrix products, two operations a multiply-add."""
     from openbook.lm.families.bert_config import BertConfig
-    from openbook.lm.tokenizers.fast import open_tokenizer
+    from openbook.lm.tokenizers.encoder import open_encoder_tokenizer
 
     config = BertConfig.read(directory)
-    lengths = np.array([len(one.ids) for one in open_tokenizer(directory, 256).encode(texts)], dtype=float)
+    lengths = np.array([len(one.ids) for one in open_encoder_tokenizer(directory, 256).encode(texts)], dtype=float)
     E, wide = config.hidden_size, config.intermediate_size
     linear = 2 * (4 * E * E + 2 * E * wide) * lengths
     attention = 4 * E * lengths * lengths

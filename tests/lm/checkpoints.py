@@ -35,7 +35,7 @@ def byte_tokenizer(directory: Path, **settings: Any) -> None:
     """A tokenizer.json of the 256 bytes, one merge and two special tokens, cut as Qwen2 cuts."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    from openbook.lm.gguf.names import PATTERNS
+    from openbook.lm.tokenizers.patterns import PATTERNS
 
     regex = next(one.regex for one in PATTERNS if one.name == "qwen2")
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())

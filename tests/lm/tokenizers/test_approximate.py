@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbook.lm.tokenizers.approximate import ApproximateTokens
-from openbook.lm.tokenizers.fast import CheckpointTokens
+from openbook.lm.tokenizers.encoder import CheckpointTokens
 
 
 @given(st.text())

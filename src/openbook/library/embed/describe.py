@@ -10,7 +10,7 @@ from openbook.library.embed.default import check_default, default_directory, sha
 from openbook.library.embed.languages import languages_of
 from openbook.library.embed.recipe import Recipe, hash_of, read_recipe
 from openbook.lm.checkpoint import weight_files
-from openbook.lm.tokenizers.fast import CheckpointTokens
+from openbook.lm.tokenizers.encoder import CheckpointTokens
 
 DEFAULT_NAME = "all-MiniLM-L6-v2"
 

@@ -14,7 +14,7 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.threads import available_cpus
 from openbook.lm.families.bert_config import BertConfig
 from openbook.lm.kernels.cpu import cpu_features, why_not_int8
-from openbook.lm.tokenizers.fast import Encoded
+from openbook.lm.tokenizers.encoder import Encoded
 
 Precision = Literal["float32", "bfloat16", "int8"]
 _GROUP_TOKENS = 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from openbook.lm.checkpoint import read_json
-from openbook.lm.tokenizers.fast import open_backend
+from openbook.lm.tokenizers.backend import open_backend
 
 # By the SHA-256 of the weights: these were trained on English alone, although their word list holds Chinese characters.
 _KNOWN = {"53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db": frozenset({"en"})}

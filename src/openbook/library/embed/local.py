@@ -17,7 +17,7 @@ from openbook.library.embed.batches import token_batches
 from openbook.library.embed.describe import LocalEmbedderDescription
 from openbook.library.embed.encoders import Encoder, Precision, open_encoder
 from openbook.library.embed.pooling import Finish, Vectors, normalized, pool
-from openbook.lm.tokenizers.fast import Encoded, open_tokenizer
+from openbook.lm.tokenizers.encoder import Encoded, open_encoder_tokenizer
 
 _BATCH_TOKENS = 8192
 _TEXTS_PER_TASK = 64
@@ -46,7 +46,7 @@ class SentenceEmbedder:
         transformer = description.directory / description.recipe.transformer
         self._wanted: Precision | Literal["auto"] = precision
         self._transformer = transformer
-        self._tokenizer = open_tokenizer(transformer, description.max_tokens)
+        self._tokenizer = open_encoder_tokenizer(transformer, description.max_tokens)
         self._finish = Finish(description.directory, description.recipe)
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()

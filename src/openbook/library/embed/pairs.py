@@ -14,7 +14,7 @@ from openbook.core.errors import ModelUnavailable
 from openbook.library.embed.batches import token_batches
 from openbook.lm.checkpoint import read_config, read_json
 from openbook.lm.families.bert_config import BertConfig
-from openbook.lm.tokenizers.fast import Encoded, open_tokenizer
+from openbook.lm.tokenizers.encoder import Encoded, open_encoder_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +75,7 @@ class _PairModel:
             )
         self.truncated = 0
         self._model = prepare(model, precision)
-        self._tokenizer = open_tokenizer(directory, _max_tokens(directory))
+        self._tokenizer = open_encoder_tokenizer(directory, _max_tokens(directory))
         self._lock = threading.Lock()
 
     def scores(self, pairs: Sequence[tuple[str, str]], read: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ from openbook.library.split.chunk import Chunk
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.split import split
 from openbook.lm.tokenizers.approximate import ApproximateTokens
-from openbook.lm.tokenizers.fast import CheckpointTokens
+from openbook.lm.tokenizers.encoder import CheckpointTokens
 
 Plain = dict[str, Any]
 

@@ -5,8 +5,6 @@ Source: the GGUF specification, https://github.com/ggml-org/ggml/blob/master/doc
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 ARCHITECTURES: dict[str, str] = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
@@ -26,22 +24,6 @@ LAYER_MODULES: dict[str, str] = {
     "mlp.down": "ffn_down",
     "mlp_norm": "ffn_norm",
 }
-
-
-class Pattern(NamedTuple):
-    """How a byte-level tokenizer cuts a text into words: `regex` of the Split step, None for GPT-2's own."""
-
-    name: str
-    regex: str | None
-
-
-_LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-PATTERNS = (
-    Pattern("gpt-2", None),
-    Pattern("qwen2", _LETTERS + r"\p{N}" + _REST),
-    Pattern("llama-bpe", _LETTERS + r"\p{N}{1,3}" + _REST),
-)
 
 
 def gguf_name(parameter: str) -> str:

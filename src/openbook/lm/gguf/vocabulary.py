@@ -9,8 +9,8 @@ from typing import Any
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_json
-from openbook.lm.gguf.names import PATTERNS
 from openbook.lm.stored import write_json
+from openbook.lm.tokenizers.patterns import PATTERNS
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
 _REMEDY = "GGUF is written for byte-level BPE tokenizers, cut as " + ", ".join(one.name for one in PATTERNS) + " are"

@@ -2,7 +2,7 @@
 
 Training begins with the 256 bytes and joins, again and again, the pair of neighbouring tokens that is most frequent, of
 equally frequent ones the pair with the smaller ids. Encoding joins in the order in which training learned. The tokenizer
-that is used is the Rust library (`fast.py`); its merges are the same (tested).
+that is used is the Rust library (`backend.py`); its merges are the same (tested).
 
 Sources: Gage 1994, "A new algorithm for data compression"; Sennrich et al. 2016, https://arxiv.org/abs/1508.07909;
 Radford et al. 2019 (GPT-2), section 2.2: bytes instead of characters, and the pattern below.

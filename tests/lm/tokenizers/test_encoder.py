@@ -7,7 +7,7 @@ import pytest
 
 import tiny_bert
 from openbook.core.errors import ModelUnavailable
-from openbook.lm.tokenizers.fast import CheckpointTokens, open_tokenizer
+from openbook.lm.tokenizers.encoder import CheckpointTokens, open_encoder_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,10 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_word_list_alone_is_enough(directory: Path) -> None:
-    one, pair = open_tokenizer(directory, 16).encode(["The cats sat."])[0], open_tokenizer(directory, 16)
+    one, pair = (
+        open_encoder_tokenizer(directory, 16).encode(["The cats sat."])[0],
+        open_encoder_tokenizer(directory, 16),
+    )
     assert [tiny_bert.WORDS[i] for i in one.ids] == ["[CLS]", "the", "cat", "##s", "sat", ".", "[SEP]"]
     assert not one.truncated
     both = pair.encode_pairs([("the cat", "a mat")])[0]
@@ -25,7 +28,7 @@ def test_a_word_list_alone_is_enough(directory: Path) -> None:
 
 
 def test_what_is_cut_is_told(directory: Path) -> None:
-    tokenizer = open_tokenizer(directory, 6)
+    tokenizer = open_encoder_tokenizer(directory, 6)
     fits, cut = tokenizer.encode(["the cat sat on", "the cat sat on the mat"])
     assert (len(fits.ids), fits.truncated) == (6, False)
     assert (len(cut.ids), cut.truncated) == (6, True)
@@ -44,12 +47,12 @@ def test_the_word_list_and_the_file_of_the_library_agree(minilm: Path, tmp_path:
     for name in ("vocab.txt", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((minilm / name).read_bytes())
     texts = ["Ünïcödé café, £1,200!", "年假有多少天？", "it's e-mail_address@x.org"]
-    assert open_tokenizer(tmp_path, 64).encode(texts) == open_tokenizer(minilm, 64).encode(texts)
+    assert open_encoder_tokenizer(tmp_path, 64).encode(texts) == open_encoder_tokenizer(minilm, 64).encode(texts)
 
 
 def test_a_directory_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"no tokenizer\.json and no vocab\.txt"):
-        open_tokenizer(tmp_path, 8)
+        open_encoder_tokenizer(tmp_path, 8)
     (tmp_path / "tokenizer.json").write_text("{", "utf-8")
     with pytest.raises(ModelUnavailable, match="cannot be read"):
-        open_tokenizer(tmp_path, 8)
+        open_encoder_tokenizer(tmp_path, 8)

@@ -1,4 +1,4 @@
-"""A checkpoint's own tokenizer, over the `tokenizers` library: torch-free, truncation counted by the caller."""
+"""Texts and pairs as an encoder reads them: ids, segments, and whether a text was cut. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from openbook.core.errors import ModelUnavailable
-from openbook.lm.checkpoint import read_json
+from openbook.lm.tokenizers.backend import open_backend
 
 if TYPE_CHECKING:
     import tokenizers
@@ -30,7 +29,7 @@ class Located(NamedTuple):
     spans: list[tuple[int, int]]
 
 
-class Tokenizer:
+class EncoderTokenizer:
     """Texts and pairs to ids, cut at `max_tokens` (special tokens included). Thread-safe."""
 
     def __init__(self, backend: tokenizers.Tokenizer, max_tokens: int) -> None:
@@ -84,47 +83,6 @@ def _untruncated(directory: Path) -> tokenizers.Tokenizer:
     return open_backend(directory)
 
 
-def open_tokenizer(directory: Path, max_tokens: int) -> Tokenizer:
-    """The tokenizer of a checkpoint directory: `tokenizer.json`, else a BERT `vocab.txt`."""
-    return Tokenizer(open_backend(directory), max_tokens)
-
-
-def open_backend(directory: Path) -> tokenizers.Tokenizer:
-    """The library's tokenizer of a directory, without truncation or padding."""
-    import tokenizers
-
-    path = directory / "tokenizer.json"
-    if path.is_file():
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the checkpoint again") from error
-        backend.no_truncation()  # the file may hold both, as they were when it was saved
-        backend.no_padding()
-        return backend
-    if (directory / "vocab.txt").is_file():
-        return _word_pieces(directory)
-    raise ModelUnavailable(f"{directory} has no tokenizer.json and no vocab.txt", "copy the whole checkpoint")
-
-
-def _word_pieces(directory: Path) -> tokenizers.Tokenizer:
-    """BERT's tokenizer from its word list. Source: https://arxiv.org/abs/1609.08144, section 4.1."""
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
-
-    path = directory / "tokenizer_config.json"
-    settings = read_json(path) if path.is_file() else {}
-    backend = tokenizers.Tokenizer(models.WordPiece.from_file(str(directory / "vocab.txt"), unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(
-        lowercase=bool(settings.get("do_lower_case", True)),
-        strip_accents=settings.get("strip_accents"),
-        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
-    )
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    sep, cls = backend.token_to_id("[SEP]"), backend.token_to_id("[CLS]")
-    if sep is None or cls is None:
-        raise ModelUnavailable(f"vocab.txt of {directory} lacks [CLS] or [SEP]", "use a BERT word list")
-    backend.add_special_tokens(["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"])
-    backend.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
-    return backend
+def open_encoder_tokenizer(directory: Path, max_tokens: int) -> EncoderTokenizer:
+    """The encoder's tokenizer of a checkpoint directory. ModelUnavailable when there is none, or it is broken."""
+    return EncoderTokenizer(open_backend(directory), max_tokens)
