@@ -1,0 +1,178 @@
+"""Where adapters sit: a `Slot` in place of a module, and one `Table` a model that knows which adapter is used.
+
+Nothing of the base is changed: its module is inside the slot, with the same parameters. A slot without the adapter that is
+active gives exactly what its module gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from openbook.core.errors import UsageError
+from openbook.lm.adapters.settings import Settings
+from openbook.lm.adapters.virtual import Virtual
+from openbook.lm.families.base import Family
+from openbook.lm.nn.batch import Batch
+
+TABLE = "adapters"
+
+
+class Selection:
+    """Shared by the table and all slots of a model: one adapter for all rows, or one for each."""
+
+    active: str | None = None
+    rows: Sequence[tuple[str, Tensor]] | None = None
+    """(adapter, the rows of x that use it) of this call; rows that are in none use the base."""
+    num_tokens: int = 0
+    """Of the batch of this call."""
+
+
+class Change(nn.Module):
+    """What an adapter does at one slot: (x, the base's y, the base) -> the new y."""
+
+    def __call__(self, x: Tensor, y: Tensor, base: nn.Module) -> Tensor:
+        """x: (N, in), y: (N, out) -> (N, out)."""
+        found: Tensor = super().__call__(x, y, base)
+        return found
+
+
+class Slot(nn.Module):
+    """A module of the base with the changes of the adapters that touch it; `changes`: adapter -> `Change`."""
+
+    def __init__(self, base: nn.Module, selection: Selection) -> None:
+        super().__init__()
+        self.base = base
+        self.changes = nn.ModuleDict()
+        self.selection = selection
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (N, in), or ids (N,) of an embedding -> (N, out)."""
+        if self.selection.rows is None:
+            return self._changed(self.selection.active, x, None)
+        y: Tensor = self.base(x)
+        if len(x) != self.selection.num_tokens:
+            raise UsageError(f"{len(x)} rows are not the batch's {self.selection.num_tokens}", "activate one adapter")
+        for name, rows in self.selection.rows:
+            if name in self.changes:
+                y = y.index_copy(0, rows, self._changed(name, x[rows], y[rows]))
+        return y
+
+    def _changed(self, name: str | None, x: Tensor, y: Tensor | None) -> Tensor:
+        change = self.changes[name] if name is not None and name in self.changes else None
+        if isinstance(change, Whole):
+            return change(x, x, self.base)
+        y = self.base(x) if y is None else y
+        return y if not isinstance(change, Change) else change(x, y, self.base)
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight in use, for a head that is read rather than called."""
+        name = self.selection.active
+        change = self.changes[name] if name is not None and name in self.changes else None
+        if change is not None and not isinstance(change, Whole):
+            raise UsageError(f"the weight of a head with adapter {name!r} is not one matrix", "call the head instead")
+        return (self.base if change is None else change.module).get_parameter("weight")
+
+
+class Whole(Change):
+    """A copy of the module that is trained in its place."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, y: Tensor, base: nn.Module) -> Tensor:
+        return self.module(x)  # type: ignore[no-any-return]
+
+
+class Table(nn.Module):
+    """The adapters of one model. `names`: module of ours -> of the checkpoint; `origin`: the hash of the base.
+
+    `virtual`: adapter -> the module that makes the keys and values which stand before every sequence.
+    """
+
+    def __init__(self, names: Mapping[str, str], origin: str) -> None:
+        super().__init__()
+        self.names, self.origin = dict(names), origin
+        self.settings: dict[str, Settings] = {}
+        self.selection = Selection()
+        self.assigned: tuple[str | None, ...] | None = None
+        self.virtual = nn.ModuleDict()
+        self.hook: RemovableHandle | None = None
+        self.is_reading = False
+        """Whether the model is being run by a virtual module, which must not stand before itself."""
+
+    def before(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A hook on the model's forward: sets the rows of each adapter, puts virtual tokens before the sequences."""
+        if self.is_reading:
+            return None
+        ids, batch = (args[at] if len(args) > at else kwargs.get(key) for at, key in enumerate(("input_ids", "batch")))
+        assert isinstance(batch, Batch)
+        self.selection.num_tokens = len(batch.positions)
+        self.selection.rows = None if self.assigned is None else _rows(self.assigned, batch)
+        name = self.selection.active
+        virtual = self.virtual[name] if self.assigned is None and name is not None and name in self.virtual else None
+        if isinstance(virtual, Virtual):
+            self.is_reading = True
+            try:
+                batch = virtual.placed(model, batch)
+            finally:
+                self.is_reading = False
+        return (ids, batch, *args[2:]), {key: one for key, one in kwargs.items() if key not in ("input_ids", "batch")}
+
+
+def _rows(assigned: Sequence[str | None], batch: Batch) -> list[tuple[str, Tensor]]:
+    """The rows of each adapter when sequence s uses `assigned[s]`."""
+    sequences = len(batch.starts) - 1
+    if len(assigned) != sequences:
+        raise UsageError(
+            f"{len(assigned)} adapters are assigned to {sequences} sequences", "name one for each, or None"
+        )
+    owner = torch.repeat_interleave(
+        torch.arange(sequences, device=batch.starts.device), batch.starts.diff(), output_size=len(batch.positions)
+    )
+    rows: list[tuple[str, Tensor]] = []
+    for name in dict.fromkeys(one for one in assigned if one is not None):
+        own = torch.tensor([one == name for one in assigned], device=owner.device)
+        rows.append((name, own[owner].nonzero()[:, 0]))
+    return rows
+
+
+def find_table(model: Family) -> Table | None:
+    found = getattr(model, TABLE, None)
+    return found if isinstance(found, Table) else None
+
+
+def module_at(model: nn.Module, name: str) -> nn.Module:
+    """The base's module of this name; slots are looked through."""
+    module = model
+    for part in name.split("."):
+        module = _base(getattr(module, part))
+    return module
+
+
+def slot_at(model: nn.Module, name: str, selection: Selection) -> Slot:
+    """The slot of this module, made if there is none."""
+    return _replaced(model, name, lambda module: module if isinstance(module, Slot) else Slot(module, selection))  # type: ignore[return-value]
+
+
+def remove_slot(model: nn.Module, name: str) -> None:
+    """Puts the base's module back."""
+    _replaced(model, name, _base)
+
+
+def _replaced(model: nn.Module, name: str, make: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    path, _, last = name.rpartition(".")
+    parent = module_at(model, path) if path else model
+    made = make(getattr(parent, last))
+    setattr(parent, last, made)
+    return made
+
+
+def _base(module: nn.Module) -> nn.Module:
+    return module.base if isinstance(module, Slot) else module

@@ -1,0 +1,154 @@
+"""Files of adapters go to PEFT and come from it, with equal logits and equal gradients."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+import peft
+from transformers import AutoModelForCausalLM
+
+from lm.checkpoints import tiny
+from openbook.core.errors import ModelUnavailable
+from openbook.lm.adapters.attach import adapter_parameters, attach, detach, merge
+from openbook.lm.adapters.files import load_adapter, save_adapter
+from openbook.lm.adapters.settings import LoraSettings, PrefixSettings, PromptSettings, Settings
+from openbook.lm.dense import dense
+from openbook.lm.families.base import Family
+from openbook.lm.load import load_model
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+
+IDS = torch.arange(14).view(2, 7) * 11 % 300
+LORA = {"task_type": "CAUSAL_LM", "r": 4, "lora_alpha": 6, "init_lora_weights": False}
+OURS: dict[str, Settings] = {
+    "lora": LoraSettings(r=4, alpha=6, target_modules=("attention.q", "down_proj")),
+    "rslora": LoraSettings(r=4, alpha=6, is_rank_stabilized=True, rank_pattern={"layers.1.attention.q": 2}),
+    "alphas": LoraSettings(r=4, alpha=6, target_modules=("all-linear",), alpha_pattern={"mlp.up": 3.0}),
+    "dora": LoraSettings(r=4, alpha=6, is_dora=True),
+    "head": LoraSettings(r=4, target_modules=("lm_head", "q"), trained_modules=("norm", "layers.1.mlp.up")),
+    "prefix": PrefixSettings(5),
+    "p-tuning": PrefixSettings(5, projection_size=12),
+    "prompt": PromptSettings(5, initial_ids=(7, 8)),
+}
+THEIRS: dict[str, Any] = {
+    "lora": lambda: peft.LoraConfig(**LORA, target_modules=["q_proj", "down_proj"], lora_dropout=0.5),
+    "rslora": lambda: peft.LoraConfig(**LORA, target_modules="all-linear", use_rslora=True, rank_pattern={"k_proj": 2}),
+    "alphas": lambda: peft.LoraConfig(**LORA, target_modules=["o_proj"], alpha_pattern={"1.self_attn.o_proj": 5}),
+    "dora": lambda: peft.LoraConfig(**LORA, target_modules=["v_proj", "up_proj"], use_dora=True),
+    "head": lambda: peft.LoraConfig(**LORA, target_modules=["q_proj", "lm_head"], modules_to_save=["norm"]),
+    "prefix": lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    "p-tuning": lambda: peft.PrefixTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=20
+    ),
+    "prompt": lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+}
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    tiny(folder, 3, model_type=request.param)
+    return folder
+
+
+def drawn(model: Family, name: str = "default") -> None:
+    """Something learned in every parameter of the adapter."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in adapter_parameters(model, name):
+            parameter += torch.randn(parameter.shape, generator=generator) * 0.2
+
+
+def their_logits(model: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = model(IDS).logits
+    return found[:, -IDS.shape[1] :]
+
+
+def their_base(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_what_is_saved_here_peft_reads_with_equal_logits(kind: str, base: Path, tmp_path: Path) -> None:
+    model = load_model(base)
+    plain = dense(model, IDS)
+    attach(model, OURS[kind])
+    drawn(model)
+    save_adapter(model, "default", tmp_path)
+    theirs = peft.PeftModel.from_pretrained(their_base(base), str(tmp_path)).eval()
+    got = dense(model, IDS).detach()
+    assert (got - their_logits(theirs)).abs().max() < 1e-5 * got.abs().max().clamp_min(1)
+    assert (got - plain).abs().max() > 1e-2  # it does something
+    detach(model, "default")
+    assert torch.equal(dense(model, IDS), plain)
+    load_adapter(model, tmp_path, "again")
+    assert (dense(model, IDS) - got).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", THEIRS)
+def test_what_peft_saves_is_read_here_with_equal_logits(kind: str, base: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = peft.get_peft_model(their_base(base), THEIRS[kind]()).eval()
+    theirs.save_pretrained(str(tmp_path))
+    model = load_model(base)
+    assert load_adapter(model, tmp_path) == "default"
+    want = their_logits(theirs)
+    assert (dense(model, IDS) - want).abs().max() < 1e-5 * want.abs().max().clamp_min(1)
+    if kind in ("prefix", "p-tuning", "prompt"):
+        return
+    merge(model, "default")
+    assert (dense(model, IDS) - want).abs().max() < 1e-5 * want.abs().max().clamp_min(1)
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora", "prefix", "p-tuning", "prompt"])
+def test_gradients_are_those_of_peft(kind: str, base: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = peft.get_peft_model(their_base(base), THEIRS[kind]())
+    theirs.save_pretrained(str(tmp_path))
+    if kind == "p-tuning":  # only what its network makes is saved: trained on without it
+        theirs = peft.PeftModel.from_pretrained(their_base(base), str(tmp_path), is_trainable=False)
+    theirs.eval()
+    for name, parameter in theirs.named_parameters():
+        parameter.requires_grad_("lora" in name or "prompt" in name)
+    model = load_model(base)
+    load_adapter(model, tmp_path, is_trainable=True)
+    torch.nn.functional.cross_entropy(dense(model, IDS)[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
+    logits = theirs(IDS).logits[:, -IDS.shape[1] :]
+    torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), IDS[:, 1:].flatten()).backward()
+    ours = sorted(float(one.grad.norm()) for one in adapter_parameters(model, "default") if one.grad is not None)
+    want = sorted(float(one.grad.norm()) for one in theirs.parameters() if one.grad is not None)
+    assert len(ours) == len(want) > 0
+    assert max(abs(one - other) / max(other, 1e-3) for one, other in zip(ours, want, strict=True)) < 1e-4
+    assert not [name for name, one in model.named_parameters() if one.grad is not None and ".base." in name]
+
+
+@pytest.mark.parametrize("targets", ["lm_head", "embed_tokens"])
+def test_a_tied_table_trained_whole_stays_tied_in_peft_too(targets: str, tmp_path: Path) -> None:
+    tiny(tmp_path / "base", 3, tie_word_embeddings=True)
+    model = load_model(tmp_path / "base")
+    attach(model, LoraSettings(r=4, trained_modules=(targets,)))
+    drawn(model)
+    save_adapter(model, "default", tmp_path / "out")
+    theirs = peft.PeftModel.from_pretrained(their_base(tmp_path / "base"), str(tmp_path / "out")).eval()
+    got = dense(model, IDS).detach()
+    assert (got - their_logits(theirs)).abs().max() < 1e-5 * got.abs().max().clamp_min(1)
+    again = load_model(tmp_path / "base")
+    load_adapter(again, tmp_path / "out")
+    assert (dense(again, IDS) - got).abs().max() < 1e-6
+
+
+def test_a_head_that_peft_trained_apart_from_a_tied_table_is_refused(tmp_path: Path) -> None:
+    tiny(tmp_path / "base", 3, tie_word_embeddings=True)
+    config = peft.LoraConfig(**LORA, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    peft.get_peft_model(their_base(tmp_path / "base"), config).save_pretrained(str(tmp_path / "out"))
+    with pytest.raises(ModelUnavailable, match="trains lm_head apart, but here lm_head and tokens are one tensor"):
+        load_adapter(load_model(tmp_path / "base"), tmp_path / "out")
+
+
