@@ -24,34 +24,36 @@ def attend(
     probabilities: Probabilities,
     *,
     scale: float,
-    mask: Tensor | None = None,
+    causal: bool = False,
+    window: int | None = None,
     bias: Tensor | None = None,
-    is_causal: bool = False,
 ) -> Tensor:
     """q: (B, T, H, D); k, v: (B, K, G, D), G divides H -> (B, T, H, D).
 
-    `mask` (T, K): True where a query may look. `bias` (H, T, K) is added to the scores. `is_causal`: `mask` is the lower
-    triangle of T = K, which the fused path need not read. The plain path is taken while a hook sits on `probabilities`;
-    the two agree to rounding.
+    `causal`: queries are the last T of K tokens and look not ahead, and `window` tokens far. `bias` (H, T, K) is added to the
+    scores. The plain path is taken while a hook sits on `probabilities`; the two agree to rounding.
     """
-    shared = q.shape[2] // k.shape[2]
+    T, K, shared = q.shape[1], k.shape[1], q.shape[2] // k.shape[2]
     q, k, v = (one.transpose(1, 2) for one in (q, k, v))  # (B, H, T, D), (B, G, K, D)
-    if probabilities._forward_hooks or probabilities._forward_pre_hooks:
+    is_hooked = bool(probabilities._forward_hooks or probabilities._forward_pre_hooks)
+    # The fused kernel knows the triangle by itself: no (T, K) mask is made.
+    is_triangle = causal and T == K and (window is None or window >= K) and bias is None and not is_hooked
+    mask = causal_mask(T, K, window, q.device) if causal and not is_triangle else None
+    if is_hooked:
         k, v = (one.repeat_interleave(shared, dim=1) for one in (k, v))
         scores = q @ k.transpose(-1, -2) * scale  # (B, H, T, K)
         scores = scores if bias is None else scores + bias
         scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
         mixed: Tensor = probabilities(scores) @ v
         return mixed.transpose(1, 2)
-    if bias is not None:
-        bias = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
-    is_causal = is_causal and bias is None
+    if bias is not None and mask is not None:
+        bias = bias.masked_fill(~mask, float("-inf"))
     mixed = F.scaled_dot_product_attention(
         q,
         k,
         v,
-        attn_mask=None if is_causal else mask if bias is None else bias,
-        is_causal=is_causal,
+        attn_mask=mask if bias is None else bias,
+        is_causal=is_triangle,
         scale=scale,
         enable_gqa=shared > 1,
     )

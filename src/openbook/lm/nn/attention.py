@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from openbook.lm.nn.attend import Probabilities, attend, causal_mask
+from openbook.lm.nn.attend import Probabilities, attend
 from openbook.lm.nn.batch import Batch, Run
 from openbook.lm.nn.linear import Linear
 from openbook.lm.nn.norm import RmsNorm
@@ -92,15 +92,14 @@ class Attention(nn.Module):
             keys, values = k[rows].view(B, T, *k.shape[1:]), v[rows].view(B, T, *v.shape[1:])
         else:
             keys, values = batch.cache.read(self.layer, run)  # each (B, K, G, D)
-        mask = causal_mask(T, K, self.window, q.device) if batch.causal else None
         mixed = attend(
             q[rows].view(B, T, *q.shape[1:]),
             keys,
             values,
             self.probabilities,
             scale=self.scale,
-            mask=mask,
+            causal=batch.causal,
+            window=self.window,
             bias=None if biases is None else biases[T, K],
-            is_causal=mask is not None and self.window is None and T == K,
         )
         return mixed.flatten(2).flatten(0, 1)
