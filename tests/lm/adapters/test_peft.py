@@ -150,5 +150,3 @@ def test_a_head_that_peft_trained_apart_from_a_tied_table_is_refused(tmp_path: P
     peft.get_peft_model(their_base(tmp_path / "base"), config).save_pretrained(str(tmp_path / "out"))
     with pytest.raises(ModelUnavailable, match="trains lm_head apart, but here lm_head and tokens are one tensor"):
         load_adapter(load_model(tmp_path / "base"), tmp_path / "out")
-
-

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbook.lm.nn.linear import Linear
-from openbook.lm.quantization.nf4 import VALUES, Nf4Linear, dequantize_nf4, quantize_nf4
+from openbook.lm.quantization.nf4 import VALUES, Nf4Linear, byte_floats, dequantize_nf4, quantize_nf4
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -74,6 +74,33 @@ def test_the_backward_pass_keeps_no_weight() -> None:
     with kept_for_backward(layer) as kept:
         layer(normal(2, 512).requires_grad_(True))
     assert sum(kept.values()) < 10_000
+
+
+def test_the_tables_are_those_of_the_papers() -> None:
+    # Appendix E of QLoRA: quantiles of N(0, 1), 8 below zero and 9 from it, the outermost at 0.9677083.
+    normal_quantiles = torch.distributions.Normal(0.0, 1.0).icdf
+    offset = 0.9677083
+    positive = normal_quantiles(torch.linspace(offset, 0.5, 9)[:-1])
+    negative = -normal_quantiles(torch.linspace(offset, 0.5, 8)[:-1])
+    wanted = torch.cat([positive, negative, torch.zeros(1)]).sort().values
+    assert torch.allclose(torch.tensor(VALUES), wanted / wanted.max(), atol=1e-6)
+    floats = byte_floats()
+    assert len(floats.unique()) == 256
+    assert floats[-1] == 1
+    assert floats[0] == -floats[-2] == pytest.approx(-0.9929688)
+    assert float(floats.abs().sort().values[1]) == pytest.approx(0.55e-6)
+
+
+def test_codes_lie_two_a_byte_along_the_rows_the_first_high() -> None:
+    weight = torch.zeros(1, 64)
+    weight[0, :4] = torch.tensor([1.0, -1.0, 0.0, 0.44])
+    assert quantize_nf4(weight).codes[:2].tolist() == [15 << 4 | 0, 7 << 4 | 12]
+
+
+def test_a_cast_of_the_model_leaves_the_steps_as_they_are() -> None:
+    layer = Nf4Linear(Linear(64, 64))
+    want = layer.dequantized()
+    assert torch.equal(layer.to(torch.bfloat16).dequantized(), want)
 
 
 def test_it_is_saved_and_loaded_as_it_is() -> None:

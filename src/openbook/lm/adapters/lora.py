@@ -66,7 +66,7 @@ class Lora(Change):
 def dense_weight(base: nn.Module) -> Tensor:
     """(out, in) as numbers that can be calculated with."""
     if isinstance(base, Nf4Linear):
-        return base.dense()
+        return base.dequantized()
     assert isinstance(base, Linear)
     return base.weight.detach()
 

@@ -1,144 +1,146 @@
-"""NF4 with double quantization: the frozen base of QLoRA, 4.13 bits a weight.
+"""NF4 with double quantization: a weight is one of sixteen values that split a normal distribution into equal parts.
 
-Source: Dettmers et al. 2023, https://arxiv.org/abs/2305.14314, sections 3 and appendix E. Codes, the order of nibbles (the
-first weight high), blocks along the rows and the 8-bit map of the second level are those of bitsandbytes. In reading order:
-the two code tables, weights to bytes and back, the layer.
+Source: Dettmers et al. 2023 (QLoRA), https://arxiv.org/abs/2305.14314, section 3 and appendix E. The largest magnitudes of
+blocks are, after their mean was taken away, 8-bit floats with one float32 scale for 256 of them: 4 + 8/64 + 32/(64 * 256) =
+4.127 bits a weight. The sixteen values, the order of the codes, the blocks and the 8-bit floats are those of bitsandbytes.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional as F
 
 from openbook.lm.nn.linear import Linear, Packed
 
 BLOCK = 64
-"""Weights that share one absolute maximum."""
-SECOND_BLOCK = 256
-"""Maxima that share one scale of the second level."""
-CODES = (
-    -1.0,
-    -0.6961928009986877,
-    -0.5250730514526367,
-    -0.39491748809814453,
-    -0.28444138169288635,
-    -0.18477343022823334,
-    -0.09105003625154495,
-    0.0,
-    0.07958029955625534,
-    0.16093020141124725,
-    0.24611230194568634,
-    0.33791524171829224,
-    0.44070982933044434,
-    0.5626170039176941,
-    0.7229568362236023,
-    1.0,
+STEPS_TOGETHER = 256
+VALUES = (
+    *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334),
+    *(-0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224),
+    *(0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0),
 )
-"""Quantiles of N(0, 1), scaled to [-1, 1], with an exact zero."""
 
 
 class Nf4(NamedTuple):
-    """`codes`: two weights a byte. `maxima`: a byte a block of weights; `scales`: (one a block of maxima); `offset`: ()."""
+    """Of M weights in B = ceil(M / 64) blocks: `codes` (32 B,) uint8, two a byte, the first in the high half; `steps` (B,) uint8,
+    places in `byte_floats`; `steps_of_steps` (ceil(B / 256),) and `mean` () float32. `shape`: of the weights.
+    """
 
     codes: Tensor
-    maxima: Tensor
-    scales: Tensor
-    offset: Tensor
+    steps: Tensor
+    steps_of_steps: Tensor
+    mean: Tensor
+    shape: torch.Size
 
     @property
-    def bits(self) -> int:
-        return 8 * sum(part.numel() * part.element_size() for part in self)
-
-
-@cache
-def dynamic_map() -> Tensor:
-    """(256,) the 8-bit floats of the second level, sorted: 7 decades, finer the nearer to 1.
-
-    Source: Dettmers et al. 2021, https://arxiv.org/abs/2110.02861, section 1.3 (dynamic tree quantization).
-    """
-    values = [0.0, 1.0]
-    for exponent in range(7):
-        bounds = torch.linspace(0.1, 1, 2**exponent + 1)
-        means = (bounds[:-1] + bounds[1:]) / 2 * 10 ** (exponent - 6)
-        values += [*means.tolist(), *(-means).tolist()]
-    return torch.tensor(sorted(values))
+    def size_bytes(self) -> int:
+        return sum(part.numel() * part.element_size() for part in self[:4])
 
 
 def quantize_nf4(weight: Tensor) -> Nf4:
-    """The nearest codes of weight / absmax in blocks of 64 (row by row), the maxima in bytes themselves."""
-    flat = F.pad(weight.detach().float().flatten(), (0, -weight.numel() % BLOCK)).view(-1, BLOCK)
-    maxima = flat.abs().amax(dim=1)
-    indices = _nearest(flat / maxima.clamp_min(1e-30)[:, None], torch.tensor(CODES, device=flat.device))
-    pairs = indices.to(torch.uint8).view(-1, 2)
-    offset = maxima.mean()
-    rest = F.pad(maxima - offset, (0, -len(maxima) % SECOND_BLOCK)).view(-1, SECOND_BLOCK)
-    scales = rest.abs().amax(dim=1)
-    second = _nearest(rest / scales.clamp_min(1e-30)[:, None], dynamic_map().to(flat.device))
-    return Nf4(pairs[:, 0] << 4 | pairs[:, 1], second.to(torch.uint8).flatten()[: len(maxima)], scales, offset)
+    """The nearest of the sixteen values of each weight over the largest magnitude of its block of 64."""
+    flat = F.pad(weight.detach().float().flatten(), (0, -weight.numel() % BLOCK))
+    blocks = flat.view(-1, BLOCK)  # (B, 64)
+    largest = blocks.abs().amax(dim=1)  # (B,)
+    mean = largest.mean()
+    groups = F.pad(largest - mean, (0, -len(largest) % STEPS_TOGETHER)).view(-1, STEPS_TOGETHER)
+    second = groups.abs().amax(dim=1)  # (B / 256,)
+    floats = byte_floats().to(weight.device)
+    steps = _nearest(groups / second.clamp_min(1e-12)[:, None], floats).flatten()[: len(largest)]
+    values = torch.tensor(VALUES, device=weight.device)
+    codes = _nearest(blocks / largest.clamp_min(1e-30)[:, None], values).view(-1, 2)
+    return Nf4(codes[:, 0] << 4 | codes[:, 1], steps, second, mean, weight.shape)
 
 
-def dequantize_nf4(nf4: Nf4, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-    """The weights that the bytes stand for."""
-    device = nf4.codes.device
-    seconds = dynamic_map().to(device)[nf4.maxima.int()]
-    maxima = seconds * nf4.scales.repeat_interleave(SECOND_BLOCK)[: len(seconds)] + nf4.offset  # (blocks,)
-    values = F.embedding(nf4.codes.int(), _pairs().to(device)).view(-1, BLOCK)  # (blocks, 64)
-    return (values * maxima[:, None]).flatten()[: torch.Size(shape).numel()].view(shape).to(dtype)
+def dequantize_nf4(packed: Nf4, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The weights again, `packed.shape`."""
+    values = F.embedding(packed.codes.int(), _pairs().to(packed.codes.device)).view(-1, BLOCK)  # (B, 64)
+    scale = _scales(packed.steps, packed.steps_of_steps, packed.mean)
+    flat = (values * scale[:, None]).flatten()[: packed.shape.numel()]
+    return flat.view(packed.shape).to(dtype)
 
 
-def _nearest(x: Tensor, codes: Tensor) -> Tensor:
-    """Index of the code nearest to each x: the codes are sorted, so it is a search among their midpoints."""
-    return torch.bucketize(x, (codes[1:] + codes[:-1]) / 2)
+def _scales(steps: Tensor, second: Tensor, mean: Tensor) -> Tensor:
+    """(B,) float32"""
+    return byte_floats().to(steps.device)[steps.int()] * second.repeat_interleave(STEPS_TOGETHER)[: len(steps)] + mean
+
+
+def _nearest(x: Tensor, values: Tensor) -> Tensor:
+    """uint8: the place of the value nearest to each x. The values are sorted, so it is a search among their midpoints."""
+    return torch.bucketize(x, (values[1:] + values[:-1]) / 2).to(torch.uint8)
+
+
+@cache
+def byte_floats() -> Tensor:
+    """(256,) -1 < x <= 1, sorted: seven decades, each with twice as many values as the one below, 0 and 1.
+
+    Source: Dettmers et al. 2021, https://arxiv.org/abs/2110.02861, section 2.1 (dynamic tree quantization).
+    """
+    found = [0.0, 1.0]
+    for decade in range(7):
+        bounds = torch.linspace(0.1, 1, 2**decade + 1)
+        middles = (bounds[:-1] + bounds[1:]) / 2 * 10.0 ** (decade - 6)
+        found += [*middles.tolist(), *(-middles).tolist()]
+    return torch.tensor(sorted(found))
 
 
 @cache
 def _pairs() -> Tensor:
-    """(256, 2) what each byte stands for."""
-    codes = torch.tensor(CODES)
-    return torch.stack([codes.repeat_interleave(16), codes.repeat(16)], dim=1)
+    """(256, 2) the two values that a byte of codes stands for."""
+    values = torch.tensor(VALUES)
+    return torch.stack([values.repeat_interleave(16), values.repeat(16)], dim=1)
 
 
 class Nf4Linear(Packed):
-    """A frozen `Linear` in NF4: made dense for each product, in x's dtype. Gradients go through to x alone."""
+    """`source` with its weight in NF4, frozen: gradients go to its input, for adapters above and below it (QLoRA)."""
+
+    codes: Tensor
+    steps: Tensor
+    steps_of_steps: Tensor
+    mean: Tensor
 
     def __init__(self, source: Linear) -> None:
         super().__init__()
-        self.shape = source.weight.shape[0], source.weight.shape[1]
-        nf4 = quantize_nf4(source.weight)
-        self.register_buffer("codes", nf4.codes)
-        self.register_buffer("maxima", nf4.maxima)
-        self.register_buffer("scales", nf4.scales.view(torch.int32))  # as integers, so that `.to(dtype)` leaves them
-        self.register_buffer("offset", nf4.offset.view(torch.int32))
-        self.bias: Tensor | None
-        self.register_buffer("bias", None if source.bias is None else source.bias.detach())
+        packed = quantize_nf4(source.weight)
+        self.shape = packed.shape
+        for name, part in zip(packed._fields, packed[:4], strict=False):
+            # Floats as the integers of the same bits, so that a cast of the model leaves them as they are.
+            self.register_buffer(name, part.view(torch.int32) if part.is_floating_point() else part)
+        self.bias = None if source.bias is None else nn.Parameter(source.bias.detach(), requires_grad=False)
 
     @property
-    def nf4(self) -> Nf4:
-        codes, maxima, scales, offset = (self.get_buffer(name) for name in ("codes", "maxima", "scales", "offset"))
-        return Nf4(codes, maxima, scales.view(torch.float32), offset.view(torch.float32))
+    def packed(self) -> Nf4:
+        second, mean = self.steps_of_steps.view(torch.float32), self.mean.view(torch.float32)
+        return Nf4(self.codes, self.steps, second, mean, self.shape)
 
-    def dense(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """(out, in)"""
-        return dequantize_nf4(self.nf4, self.shape, dtype)
+    @property
+    def size_bytes(self) -> int:
+        return self.packed.size_bytes
+
+    def dequantized(self) -> Tensor:
+        """(out, in) float32."""
+        return dequantize_nf4(self.packed)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (N, in) -> (N, out)."""
-        found: Tensor = _FrozenProduct.apply(x, self)  # type: ignore[no-untyped-call]
-        return found
+        """x: (..., in) -> (..., out), of the dtype of x."""
+        y: Tensor = _Product.apply(x, self)  # type: ignore[no-untyped-call]
+        return y if self.bias is None else y + self.bias.to(x.dtype)
 
 
-class _FrozenProduct(torch.autograd.Function):
-    """x W^T + b that keeps the bytes for the backward pass, not the dense W."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Nf4Linear) -> Tensor:
-        ctx.layer = layer
-        return F.linear(x, layer.dense(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+class _Product(Function):
+    """x W^T, where W is made for the forward pass and made again for the backward pass instead of being kept."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] @ ctx.layer.dense(gradients[0].dtype), None
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, layer: Nf4Linear) -> Tensor:
+        ctx.layer = layer  # type: ignore[attr-defined]
+        return x @ dequantize_nf4(layer.packed, x.dtype).t()
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, None]:
+        packed: Nf4 = ctx.layer.packed  # type: ignore[attr-defined]
+        return grads[0] @ dequantize_nf4(packed, grads[0].dtype), None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from openbook.core.errors import UsageError
+from openbook.lm.adapters.slot import Slot
 from openbook.lm.nn.activation import Activation
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.linear import Linear, Packed
@@ -30,8 +31,10 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     "int8": 8-bit weights and, as they come, activations. "int4": 4-bit weights in groups of `group_size`. Beside integers,
     norms, embeddings and what flows between layers are bfloat16. A head that is tied to the table of tokens becomes a packed
     copy: the table stays as it is for looking up. The experts of a mixture keep their floats. Raises UsageError for another
-    precision.
+    precision and for a model with adapters.
     """
+    if any(isinstance(module, Slot) for module in model.modules()):
+        raise UsageError("the model has adapters", "merge or detach them, and prepare it then")
     if precision not in get_args(FloatPrecision) + ("int8", "int4"):
         raise UsageError(f"precision {precision!r} is not known", "known are float32, bfloat16, int8 and int4")
     if precision == "int8":
