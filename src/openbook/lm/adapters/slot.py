@@ -166,6 +166,11 @@ def remove_slot(model: nn.Module, name: str) -> None:
     _replaced(model, name, _base)
 
 
+def replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts `module` in the place of the one of this name."""
+    _replaced(model, name, lambda _: module)
+
+
 def _replaced(model: nn.Module, name: str, make: Callable[[nn.Module], nn.Module]) -> nn.Module:
     path, _, last = name.rpartition(".")
     parent = module_at(model, path) if path else model
