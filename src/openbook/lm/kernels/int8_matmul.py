@@ -29,7 +29,7 @@ _PARALLEL: dict[str, Any] = {
 
 @njit(nogil=True, error_model="numpy", boundscheck=False)
 def _finish(sums, step, low, scales, offsets, biases, target):
-    """target = sums * (step * scales) + (low * offsets + biases); without `fastmath`, so that it is rounded one way everywhere."""
+    """target = sums * (step * scales) + (low * offsets + biases); no `fastmath`, so that it is rounded one way everywhere."""
     for j in range(COLUMNS):
         target[j] = np.float32(sums[j]) * (step * scales[j]) + (low * offsets[j] + biases[j])
 

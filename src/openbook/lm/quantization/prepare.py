@@ -14,8 +14,10 @@ from openbook.lm.nn.activation import Activation
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.linear import Linear, Packed
 from openbook.lm.nn.mlp import GatedMlp, Mlp, activate
+from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.quantization.dynamic import DynamicInt8Linear
 from openbook.lm.quantization.integers import Int4Linear
+from openbook.lm.quantization.one_pass import OnePassNorm, turn_in_place
 from openbook.lm.quantization.onednn import PackedGatedMlp, PackedLinear
 
 FloatPrecision = Literal["float32", "bfloat16"]
@@ -46,6 +48,7 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     for module in list(model.modules()):
         if isinstance(module, Attention):
             fuse_qkv(module)
+            module.turn = turn_in_place
         elif isinstance(module, Mlp):
             module.up, module.is_fused = PackedLinear(module.up, module.activation), True  # type: ignore[assignment]
     for module in list(model.modules()):
@@ -54,6 +57,8 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
                 setattr(module, name, PackedGatedMlp(child))
             elif isinstance(child, Linear):
                 setattr(module, name, PackedLinear(child))
+            elif isinstance(child, RmsNorm):
+                setattr(module, name, OnePassNorm(child))
     return model.eval().requires_grad_(False)
 
 
@@ -76,14 +81,17 @@ def _with_integers(model: Model, make: Callable[[Linear], Packed]) -> Model:
     for module in list(model.modules()):
         if isinstance(module, Attention):
             fuse_qkv(module)
+            module.turn = turn_in_place
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, GatedMlp):
                 setattr(module, name, FusedGatedMlp(child, make))
             elif isinstance(child, Linear):
                 setattr(module, name, make(child))
+            elif isinstance(child, RmsNorm):
+                setattr(module, name, OnePassNorm(child))
     for module in model.modules():
-        if not isinstance(module, Packed):
+        if isinstance(module, OnePassNorm) or not isinstance(module, Packed):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(torch.bfloat16)
     return model.eval().requires_grad_(False)
