@@ -92,8 +92,12 @@ def gathered(model: Family) -> Iterator[tuple[str, Tensor]]:
             known.add(link.ours)
     if rest := sorted(set(parameters) - known):
         raise ValueError(f"{rest[0]!r} belongs to no checkpoint: save the model before it is fused, packed or adapted")
+    given = set()
     for theirs, links in parts.items():
         links.sort(key=lambda link: link.part or (0, 1))
         pieces = [parameters[one.ours] if one.row is None else parameters[one.ours][one.row] for one in links]
         whole = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+        if (links[0].ours, links[0].row) in given:
+            whole = whole.clone()  # under a second name; a file holds no tensor twice
+        given.add((links[0].ours, links[0].row))
         yield theirs, whole.t().contiguous() if links[0].transposed else whole

@@ -85,7 +85,8 @@ class Rope:
         if scaling.truncate:
             low, high = math.floor(low), math.ceil(high)
         low, high = max(low, 0), min(high, self.head_dim - 1)
-        ramp = (torch.arange(half, device=positions.device).float() - low) / max(high - low, 0.001)
+        high = high if high != low else high + 0.001  # as the authors' code has it
+        ramp = (torch.arange(half, device=positions.device).float() - low) / (high - low)
         slow = ramp.clamp(0, 1)  # (D/2,) 1 where the channel is interpolated
         base = self._base(self.theta, positions)
         return base / scaling.factor * slow + base * (1 - slow), self._yarn_factor()
@@ -119,7 +120,7 @@ class Rope:
         stretch = torch.tensor(chosen, device=positions.device)
         factor = self.scaling.attention_factor
         if factor is None:
-            ratio = self.scaling.factor if self.scaling.factor != 1.0 else self.max_seq_len / original
+            ratio = self.scaling.factor
             factor = math.sqrt(1 + math.log(ratio) / math.log(original)) if ratio > 1 else 1.0
         return self._base(self.theta, positions) / stretch, factor
 

@@ -63,10 +63,12 @@ def read_scaling(raw: Mapping[str, Any], default_theta: float = 10_000.0) -> tup
     if kind not in get_args(ScalingKind):
         raise ValueError(f"rope scaling {kind!r} is not one of {list(get_args(ScalingKind))}")
     original = said.get("original_max_position_embeddings") or raw.get("original_max_position_embeddings") or 0
-    factor = said.get("attention_factor")
+    factor, stretch = said.get("attention_factor"), said.get("factor")
+    if stretch is None and kind in ("yarn", "longrope") and original and "max_position_embeddings" in raw:
+        stretch = float(raw["max_position_embeddings"]) / float(original)
     return theta, RopeScaling(
         kind=cast(ScalingKind, kind),
-        factor=float(said.get("factor") or 1.0),
+        factor=float(stretch or 1.0),
         original_max_seq_len=int(original),
         attention_factor=None if factor is None else float(factor),
         beta_fast=float(said.get("beta_fast") or 32.0),
