@@ -17,7 +17,7 @@ from openbook.lm.families.initial import draw
 from openbook.lm.families.llama_config import LlamaConfig
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.batch import Batch
-from openbook.lm.nn.linear import Linear
+from openbook.lm.nn.linear import Linear, plus
 from openbook.lm.nn.mlp import GatedMlp
 from openbook.lm.nn.moe import Moe
 from openbook.lm.nn.norm import RmsNorm
@@ -85,8 +85,8 @@ class LlamaLayer(nn.Module):
 
     def forward(self, x: Tensor, batch: Batch, rotation: Rotation) -> Tensor:
         """x: (N, E) -> (N, E)."""
-        x = x + self.attention(self.attention_norm(x), batch, rotation)
-        return x + self.mlp(self.mlp_norm(x))  # type: ignore[no-any-return]
+        x = self.attention(self.attention_norm(x), batch, rotation, residual=x)
+        return plus(self.mlp, self.mlp_norm(x), x)
 
 
 class Llama(Family):

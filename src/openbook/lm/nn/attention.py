@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from openbook.lm.nn.attend import Probabilities, attend
 from openbook.lm.nn.batch import Batch, Run
-from openbook.lm.nn.linear import Linear
+from openbook.lm.nn.linear import Linear, plus
 from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.nn.rope import Rotation, rotate
 
@@ -63,16 +63,22 @@ class Attention(nn.Module):
         self.probabilities = Probabilities()
 
     def forward(
-        self, x: Tensor, batch: Batch, rotation: Rotation | None = None, biases: Biases | None = None
+        self,
+        x: Tensor,
+        batch: Batch,
+        rotation: Rotation | None = None,
+        biases: Biases | None = None,
+        residual: Tensor | None = None,
     ) -> Tensor:
-        """x: (N, E) -> (N, E)."""
+        """x: (N, E) -> (N, E); `residual` (N, E) is added to the result."""
         q, k, v = self._project(x)  # (N, H, D), (N, G, D), (N, G, D)
         if rotation is not None:
             q, k = self.turn(q, k, rotation)
         if batch.cache is not None:
             batch.cache.write(self.layer, batch, k, v)
         mixed = [self._run(q, k, v, run, batch, biases) for run in batch.runs]  # each (B T, H D)
-        return self.out(mixed[0] if len(mixed) == 1 else torch.cat(mixed))  # type: ignore[no-any-return]
+        joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        return self.out(joined) if residual is None else plus(self.out, joined, residual)
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)

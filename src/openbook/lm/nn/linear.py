@@ -24,3 +24,12 @@ class Linear(nn.Module):
 
 class Packed(nn.Module):
     """A module that stands in place of a `Linear` (or of several) with weights in another form: no checkpoint holds it."""
+
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        """other + self(x); in one pass where the product can end with a sum."""
+        return other + self(x)  # type: ignore[no-any-return]
+
+
+def plus(layer: nn.Module, x: Tensor, other: Tensor) -> Tensor:
+    """other + layer(x): the end of a residual branch."""
+    return layer.plus(x, other) if isinstance(layer, Packed) else other + layer(x)

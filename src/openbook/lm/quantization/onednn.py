@@ -44,6 +44,14 @@ class PackedLinear(Packed):
         y = F.linear(x, self.weight, self.bias)
         return y if self.activation == "none" else activate(y, self.activation)
 
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        """other + source(x), without the activation. x: (N, in), other: (N, out) -> (N, out)."""
+        if self.packed:
+            return torch.ops.mkldnn._linear_pointwise.binary(  # type: ignore[no-any-return]
+                x, other, self.weight, self.bias, "add"
+            )
+        return other + F.linear(x, self.weight, self.bias)
+
     def times(self, x: Tensor, other: Tensor) -> Tensor:
         """source(x) * other, without the activation. x: (N, in), other: (N, out) -> (N, out)."""
         if self.packed:
@@ -66,6 +74,10 @@ class PackedGatedMlp(Packed):
         """x: (N, E) -> (N, E)."""
         return self.down(self.up.times(x, self.gate(x)))  # type: ignore[no-any-return]
 
+    def plus(self, x: Tensor, other: Tensor) -> Tensor:
+        """other + self(x), the sum at the end of the last product."""
+        return self.down.plus(self.up.times(x, self.gate(x)), other)
+
 
 @cache
 def has_packed_linear(dtype: torch.dtype) -> bool:
@@ -79,9 +91,11 @@ def has_packed_linear(dtype: torch.dtype) -> bool:
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)
         got = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
         silu = torch.ops.mkldnn._linear_pointwise(x, packed, None, "swish", [], "")
-        product = torch.ops.mkldnn._linear_pointwise.binary(x, want.to(dtype), packed, None, "mul")
+        product, total = (
+            torch.ops.mkldnn._linear_pointwise.binary(x, want.to(dtype), packed, None, how) for how in ("mul", "add")
+        )
     except (RuntimeError, AttributeError):
         return False
     tolerance = 1e-4 if dtype is torch.float32 else 0.1
-    pairs = ((got, want), (silu, F.silu(want)), (product, want * want))
+    pairs = ((got, want), (silu, F.silu(want)), (product, want * want), (total, want + want))
     return all(torch.allclose(one.float(), other, atol=tolerance, rtol=tolerance) for one, other in pairs)
