@@ -14,13 +14,14 @@ import peft
 from transformers import AutoModelForCausalLM
 
 from lm.checkpoints import tiny
-from openbook.core.errors import ModelUnavailable
+from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.adapters.attach import adapter_parameters, attach, detach, merge
 from openbook.lm.adapters.files import load_adapter, save_adapter
 from openbook.lm.adapters.settings import LoraSettings, PrefixSettings, PromptSettings, Settings
 from openbook.lm.dense import dense
 from openbook.lm.families.base import Family
-from openbook.lm.load import load_model
+from openbook.lm.load import load_model, new_model, save_model
+from openbook.lm.presets import new_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -150,3 +151,74 @@ def test_a_head_that_peft_trained_apart_from_a_tied_table_is_refused(tmp_path: P
     peft.get_peft_model(their_base(tmp_path / "base"), config).save_pretrained(str(tmp_path / "out"))
     with pytest.raises(ModelUnavailable, match="trains lm_head apart, but here lm_head and tokens are one tensor"):
         load_adapter(load_model(tmp_path / "base"), tmp_path / "out")
+
+
+GPT2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 300}
+
+
+@pytest.mark.parametrize("is_dora", [False, True])
+def test_gpt2_keeps_query_key_and_value_as_one(is_dora: bool, tmp_path: Path) -> None:
+    save_model(new_model(GPT2, seed=3), tmp_path / "base")
+    model = load_model(tmp_path / "base")
+    ranks = {"attention.k": 2}
+    settings = LoraSettings(
+        r=4,
+        target_modules=("c_attn", "mlp.down"),
+        trained_modules=("mlp.up", "places"),
+        is_dora=is_dora,
+        rank_pattern=ranks,
+        alpha_pattern={"attention.v": 9.0},
+    )
+    attach(model, settings)
+    drawn(model)
+    save_adapter(model, "default", tmp_path / "ours")
+    theirs = peft.PeftModel.from_pretrained(their_base(tmp_path / "base"), str(tmp_path / "ours")).eval()
+    got = dense(model, IDS).detach()
+    assert (got - their_logits(theirs)).abs().max() < 2e-5 * got.abs().max().clamp_min(1)
+    config = peft.LoraConfig(
+        **LORA, target_modules=["c_attn", "mlp.c_proj"], modules_to_save=["c_fc"], use_dora=is_dora, fan_in_fan_out=True
+    )
+    theirs = peft.get_peft_model(their_base(tmp_path / "base"), config).eval()
+    theirs.save_pretrained(str(tmp_path / "theirs"))
+    detach(model, "default")
+    load_adapter(model, tmp_path / "theirs")
+    want = their_logits(theirs)
+    assert (dense(model, IDS) - want).abs().max() < 2e-5 * want.abs().max().clamp_min(1)
+    save_adapter(model, "default", tmp_path / "again")
+    theirs = peft.PeftModel.from_pretrained(their_base(tmp_path / "base"), str(tmp_path / "again")).eval()
+    assert (their_logits(theirs) - want).abs().max() < 2e-5 * want.abs().max().clamp_min(1)
+
+
+def test_a_part_of_what_gpt2_keeps_as_one_is_not_saved(tmp_path: Path) -> None:
+    model = new_model(GPT2)
+    attach(model, LoraSettings(target_modules=("attention.q",)))
+    with pytest.raises(UsageError, match=r"keeps transformer\.h\.0\.attn\.c_attn as one.*target 'c_attn'"):
+        save_adapter(model, "default", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5"])
+def test_encoders_and_encoder_decoders_take_it_too(kind: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+
+    save_model(new_model(new_config(kind, "1m", 300, 64), seed=3), tmp_path / "base")
+    model = load_model(tmp_path / "base")
+    plain = said(model)
+    attach(model, LoraSettings(r=4, target_modules=("attention",)))
+    drawn(model)
+    save_adapter(model, "default", tmp_path / "ours")
+    auto = AutoModelForMaskedLM if kind == "bert" else AutoModelForSeq2SeqLM
+    theirs = peft.PeftModel.from_pretrained(auto.from_pretrained(tmp_path / "base"), str(tmp_path / "ours")).eval()
+    with torch.inference_mode():
+        want = theirs(IDS, **({} if kind == "bert" else {"decoder_input_ids": IDS})).logits
+    got = said(model)
+    assert (got - want).abs().max() < 2e-5 * want.abs().max().clamp_min(1)
+    assert (got - plain).abs().max() > 1e-3
+    with pytest.raises(UsageError, match="virtual tokens stand in the cache of a decoder"):
+        attach(model, PrefixSettings(2), "prefix")
+
+
+def said(model: Family) -> torch.Tensor:
+    decoder = {} if model.config.model_type == "bert" else {"decoder_input_ids": IDS}
+    with torch.no_grad():
+        return dense(model, IDS, **decoder)

@@ -23,6 +23,7 @@ from openbook.core.errors import UsageError
 from openbook.lm.adapters.bottleneck import Bottleneck
 from openbook.lm.adapters.lora import Lora, dense_weight
 from openbook.lm.adapters.origin import origin_of
+from openbook.lm.adapters.places import places_of
 from openbook.lm.adapters.plan import linear_targets, whole_targets
 from openbook.lm.adapters.settings import (
     BottleneckSettings,
@@ -31,9 +32,20 @@ from openbook.lm.adapters.settings import (
     PromptSettings,
     Settings,
 )
-from openbook.lm.adapters.slot import TABLE, Change, Slot, Table, Whole, find_table, module_at, remove_slot, slot_at
+from openbook.lm.adapters.slot import (
+    TABLE,
+    Change,
+    Table,
+    Whole,
+    find_table,
+    module_at,
+    remove_slot,
+    slot_at,
+    slots_of,
+)
 from openbook.lm.adapters.virtual import Prefix, Prompt, Virtual
 from openbook.lm.families.base import Family
+from openbook.lm.nn.cross import CrossAttention
 from openbook.lm.nn.linear import Packed
 from openbook.lm.quantization.nf4 import Nf4Linear
 
@@ -106,6 +118,8 @@ def assigned(model: Family, names: Sequence[str | None]) -> Iterator[None]:
             raise UsageError(
                 f"{touching[0]!r} changes {ours}, which does not see every token of a batch", "activate it alone"
             )
+    if any(isinstance(module, CrossAttention) for module in model.modules()):
+        raise UsageError("an encoder-decoder has two batches of tokens", "activate one adapter for all sequences")
     table.assigned = tuple(names)
     try:
         yield
@@ -185,11 +199,6 @@ def trainable(model: Family) -> Trainable:
     return Trainable(count, packed + sum(parameter.numel() for parameter in model.parameters()))
 
 
-def slots_of(model: Family) -> list[tuple[str, Slot]]:
-    """(name in the plain model, slot) in the order of the model."""
-    return [(name.replace(".base.", "."), module) for name, module in model.named_modules() if isinstance(module, Slot)]
-
-
 def table_of(model: Family) -> Table:
     """The table of a model, made (with the hash of the base) if there is none."""
     if (found := find_table(model)) is not None:
@@ -202,8 +211,7 @@ def table_of(model: Family) -> Table:
 
 def bare_table(model: Family) -> Table:
     """What the table of a plain model would be; the model is not touched."""
-    names = {link.ours.rpartition(".")[0]: link.theirs.rpartition(".")[0] for link in model.links()}
-    return Table(names, origin_of(model)).train(model.training)
+    return Table(places_of(model), origin_of(model)).train(model.training)
 
 
 def _remove_table(model: Family) -> None:

@@ -60,7 +60,6 @@ def to_peft(settings: Settings, config: Any, is_causal: bool) -> dict[str, Any]:
                 "rank_pattern": dict(settings.rank_pattern),
                 "alpha_pattern": dict(settings.alpha_pattern),
                 "bias": "none",
-                "fan_in_fan_out": False,
             }
         case BottleneckSettings():
             return common | {

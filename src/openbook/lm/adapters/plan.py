@@ -16,7 +16,7 @@ from openbook.lm.nn.linear import Linear
 from openbook.lm.quantization.nf4 import Nf4Linear
 
 GROUPS: dict[str, Callable[[str], bool]] = {
-    "attention": lambda name: "attention" in name.split(".")[-2:],
+    "attention": lambda name: name.split(".")[-2:-1] in (["attention"], ["cross"]),
     "all-linear": lambda name: "layers" in name.split("."),
 }
 """A group is a rule over our names. "all-linear" is every linear layer inside a layer, so not the head."""
@@ -57,13 +57,13 @@ def whole_targets(model: Family, table: Table, wanted: Targets) -> list[Target]:
 
 def targets_of(model: Family, table: Table) -> list[Target]:
     """Every module of the base that a checkpoint has weights for."""
-    return [Target(ours, theirs, module_at(model, ours)) for ours, theirs in table.names.items()]
+    return [Target(ours, place.theirs, module_at(model, ours)) for ours, place in table.places.items()]
 
 
 def tied_modules(model: Family, table: Table) -> dict[str, set[str]]:
     """Module -> it and all others that hold the same parameter; modules that share nothing are not in it."""
     holders: dict[int, set[str]] = defaultdict(set)
-    for ours in table.names:
+    for ours in table.places:
         for parameter in module_at(model, ours).parameters(recurse=False):
             holders[id(parameter)].add(ours)
     return {name: group for group in holders.values() if len(group) > 1 for name in group}

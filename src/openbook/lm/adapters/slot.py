@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from openbook.core.errors import UsageError
+from openbook.lm.adapters.places import Place
 from openbook.lm.adapters.settings import Settings
 from openbook.lm.adapters.virtual import Virtual
 from openbook.lm.families.base import Family
@@ -91,14 +92,14 @@ class Whole(Change):
 
 
 class Table(nn.Module):
-    """The adapters of one model. `names`: module of ours -> of the checkpoint; `origin`: the hash of the base.
+    """The adapters of one model. `places`: module of ours -> where it is in a checkpoint; `origin`: the hash of the base.
 
     `virtual`: adapter -> the module that makes the keys and values which stand before every sequence.
     """
 
-    def __init__(self, names: Mapping[str, str], origin: str) -> None:
+    def __init__(self, places: Mapping[str, Place], origin: str) -> None:
         super().__init__()
-        self.names, self.origin = dict(names), origin
+        self.places, self.origin = dict(places), origin
         self.settings: dict[str, Settings] = {}
         self.selection = Selection()
         self.assigned: tuple[str | None, ...] | None = None
@@ -146,6 +147,11 @@ def _rows(assigned: Sequence[str | None], batch: Batch) -> list[tuple[str, Tenso
 def find_table(model: Family) -> Table | None:
     found = getattr(model, TABLE, None)
     return found if isinstance(found, Table) else None
+
+
+def slots_of(model: Family) -> list[tuple[str, Slot]]:
+    """(name in the plain model, slot) in the order of the model."""
+    return [(name.replace(".base.", "."), one) for name, one in model.named_modules() if isinstance(one, Slot)]
 
 
 def module_at(model: nn.Module, name: str) -> nn.Module:
