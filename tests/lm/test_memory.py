@@ -13,6 +13,7 @@ from openbook.lm.load import empty_model, new_model
 from openbook.lm.memory import inference_memory, kept_for_backward, kv_bytes, training_memory, weight_bytes
 from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.cache import ContiguousCache
+from openbook.lm.presets import new_config
 
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -74,3 +75,20 @@ def test_a_large_model_is_measured_without_its_memory() -> None:
     assert memory.weights == pytest.approx(141e9, rel=0.01)
     assert memory.kv_cache == 2 * 80 * 8 * 128 * 8_192 * 2
     assert 0 < memory.activations < 5e9
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert", "t5"])
+def test_other_families_are_counted_too(family: str) -> None:
+    model = empty_model(new_config(family, "1m", 300, 64), "a test")
+    real = new_model(new_config(family, "1m", 300, 64)).train().requires_grad_(True)
+    ids = torch.arange(48) % 100
+    given: dict[str, Any] = {"input_ids": ids, "batch": Batch.of([24, 24], causal=real.causal)}
+    if family == "t5":
+        given |= {"decoder_input_ids": ids, "decoder_batch": Batch.of([24, 24])}
+    with kept_for_backward(real) as kept:
+        real(**given)
+    assert training_memory(model, 24, 2).activations == pytest.approx(sum(kept.values()), rel=0.05)
+    serving = inference_memory(model, 24, 2)
+    assert serving.activations > 0
+    wanted = {"gpt2": 2 * 4 * 128, "bert": 0, "t5": 2 * 2 * 2 * 128}[family]  # numbers a token
+    assert serving.kv_cache == wanted * 48 * 4

@@ -57,9 +57,9 @@ class Described:
         for part, count in self.parts.items():
             yield f"    {part:24} {count:>15,}  {count / self.parameters:6.1%}"
         for title, memory in (("serving", self.serving), ("training (AdamW)", self.training)):
-            yield f"  memory        {title}, {self.batch} x {self.context:,} tokens: {sum(memory.values()) / 1e9:.2f} GB"
+            yield f"  memory        {title}, {self.batch} x {self.context:,} tokens: {sum(memory.values()) / 1e6:,.1f} MB"
             for part, count in memory.items():
-                yield f"    {part:24} {count / 1e9:>15.3f} GB"
+                yield f"    {part:24} {count / 1e6:>15,.1f} MB"
         yield "  chat template" + ("  none" if not self.chat_template else "")
         for line in self.chat_template.splitlines():
             yield f"    {line}"
@@ -121,9 +121,7 @@ def describe(directory: Path, *, context: int, batch: int, dtype: str | None = N
         part = _part(name)
         parts[part] = parts.get(part, 0) + parameter.numel()
     config = {key: value for key, value in asdict(model.config).items() if not isinstance(value, dict)}
-    windows = config.get("windows")
-    if isinstance(windows, tuple) and not any(windows):
-        del config["windows"]
+    config = {key: value for key, value in config.items() if value not in (0, (), None) and not _is_blank(value)}
     serving = inference_memory(model, context, batch)
     training = training_memory(model, min(context, 1 << 16), batch)
     return Described(
@@ -139,6 +137,11 @@ def describe(directory: Path, *, context: int, batch: int, dtype: str | None = N
         training={key: value for key, value in asdict(training).items() if value},
         chat_template=_template(directory),
     )
+
+
+def _is_blank(value: object) -> bool:
+    """A window of every layer that is none."""
+    return isinstance(value, tuple) and not any(value)
 
 
 def _part(name: str) -> str:

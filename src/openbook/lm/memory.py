@@ -48,19 +48,23 @@ def weight_bytes(model: Family) -> int:
 
 
 def kv_bytes(model: Family, context: int, batch: int) -> int:
-    """Keys and values of `batch` sequences of `context` tokens, 2 L G D each; 0 for a family that keeps none."""
+    """Keys and values of `batch` sequences of `context` tokens, 2 L G D each; an encoder keeps none, an encoder-decoder those of
+    `context` tokens read and as many written.
+    """
     config = model.config
-    if not model.causal:
+    if not (model.causal or _writes(model)):
         return 0
-    return int(2 * config.num_layers * config.num_kv_heads * config.head_dim * context * batch * model.dtype.itemsize)
+    layers = config.num_decoder_layers * 2 if _writes(model) else config.num_layers
+    return int(2 * layers * config.num_kv_heads * config.head_dim * context * batch * model.dtype.itemsize)
 
 
 def inference_memory(model: Family, context: int, batch: int) -> Memory:
     """Prefill of `batch` prompts of `context` tokens, then logits for the last token of each, in the dtype of `model`."""
-    ids, places = _input(model, context, batch)
-    last = torch.arange(1, batch + 1) * context - 1
+    given = _input(model, context, batch)
+    if model.causal:
+        given["rows"] = torch.arange(1, batch + 1) * context - 1
     with _without_storage(model) as fake, torch.no_grad(), _Alive() as alive:
-        fake(ids, places, rows=last) if model.causal else fake(ids, places)
+        fake(**given)
     return Memory(weight_bytes(model), kv_bytes(model, context, batch), alive.peak_bytes)
 
 
@@ -78,10 +82,10 @@ def training_memory(model: Family, context: int, batch: int, trainable: int | No
 
 def saved_bytes(model: Family, context: int, batch: int) -> int:
     """What the forward pass keeps for the backward pass: each storage once, parameters not counted."""
-    ids, places = _input(model, context, batch)
+    given = _input(model, context, batch)
     with _without_storage(model) as fake:
         with kept_for_backward(fake) as kept:
-            fake.requires_grad_(True)(ids, places)
+            fake.requires_grad_(True)(**given)
         return sum(kept.values())
 
 
@@ -113,9 +117,20 @@ def _without_storage(model: Family) -> Iterator[Family]:
         yield fake
 
 
-def _input(model: Family, context: int, batch: int) -> tuple[Tensor, Batch]:
-    """Made before tensors lose their storage, since the batch has to know its numbers."""
-    return torch.zeros(context * batch, dtype=torch.int64), Batch.of([context] * batch, causal=model.causal)
+def _writes(model: Family) -> bool:
+    """Whether it is an encoder-decoder."""
+    return getattr(model, "decoder", None) is not None
+
+
+def _input(model: Family, context: int, batch: int) -> dict[str, Any]:
+    """What its forward pass takes; made before tensors lose their storage, since a batch has to know its numbers."""
+    ids = torch.zeros(context * batch, dtype=torch.int64)
+    given: dict[str, Any] = {"input_ids": ids, "batch": Batch.of([context] * batch, causal=model.causal)}
+    if _writes(model):
+        given |= {"decoder_input_ids": ids, "decoder_batch": Batch.of([context] * batch)}
+    elif model.head_over == "nothing":
+        given["head"] = "hidden"
+    return given
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]

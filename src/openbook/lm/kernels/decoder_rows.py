@@ -99,7 +99,7 @@ def _turn_bfloat16(first, second, cos, sin, half):
 
 @njit(**_PARALLEL)
 def rotate_float32(x, cos, sin, heads):
-    """Turns the first `heads` heads of x (N, >= heads D) in place: pairs (i, i + D/2) by their row's angles, cos and sin (N, D)."""
+    """Turns the first `heads` heads of x (N, >= heads D) in place: pairs (i, i + D/2) by the angles of cos, sin (N, D)."""
     D = cos.shape[1]
     half = D // 2
     for row in prange(x.shape[0]):
