@@ -49,8 +49,8 @@ def write_fresh(
 
 def write_merged(base: Path, adapter: Path, out: Path) -> None:
     """The base with the adapter folded into its weights, and the base's tokenizer. Raises what `load_adapter` raises."""
-    from openbook.lm.adapters.attach import merge
     from openbook.lm.adapters.files import load_adapter
+    from openbook.lm.adapters.merge import merge
     from openbook.lm.convert import copy_companions
     from openbook.lm.load import load_model, save_model
 

@@ -18,10 +18,9 @@ from openbook.lm.adapters.attach import (
     assigned,
     attach,
     detach,
-    merge,
     trainable,
-    unmerge,
 )
+from openbook.lm.adapters.merge import merge, unmerge
 from openbook.lm.adapters.origin import origin_of
 from openbook.lm.adapters.settings import (
     BottleneckSettings,

@@ -15,8 +15,9 @@ from transformers import AutoModelForCausalLM
 
 from lm.checkpoints import tiny
 from openbook.core.errors import ModelUnavailable, UsageError
-from openbook.lm.adapters.attach import adapter_parameters, attach, detach, merge
+from openbook.lm.adapters.attach import adapter_parameters, attach, detach
 from openbook.lm.adapters.files import load_adapter, save_adapter
+from openbook.lm.adapters.merge import merge
 from openbook.lm.adapters.settings import LoraSettings, PrefixSettings, PromptSettings, Settings
 from openbook.lm.dense import dense
 from openbook.lm.families.base import Family

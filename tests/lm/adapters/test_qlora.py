@@ -9,8 +9,9 @@ import torch
 
 from lm.checkpoints import TINY, tiny
 from openbook.core.errors import UsageError
-from openbook.lm.adapters.attach import activate, adapter_parameters, attach, detach, merge, trainable
+from openbook.lm.adapters.attach import activate, adapter_parameters, attach, detach, trainable
 from openbook.lm.adapters.files import load_adapter, save_adapter
+from openbook.lm.adapters.merge import merge
 from openbook.lm.adapters.qlora import quantize_base
 from openbook.lm.adapters.settings import LoraSettings
 from openbook.lm.dense import dense

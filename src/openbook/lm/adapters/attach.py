@@ -1,52 +1,31 @@
-"""Adapters on a model: `attach`, `activate`, `detach`, `merge` and what of it is trained.
+"""Adapters on a model: `attach`, `activate`, `detach`, and what of it is trained.
 
     attach(model, LoraSettings(r=8), "style")    # the base is frozen, "style" is active
     for p in adapter_parameters(model, "style"): ...
     activate(model, None)                        # the base again, to the bit
-    merge(model, "style")                        # into the weights; the model is plain again
+    detach(model, "style")                       # as if it had never been there
 
 Several adapters sit on one base; one is active, or `assigned` gives every sequence of a batch its own.
 """
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from openbook.core.errors import UsageError
-from openbook.lm.adapters.bottleneck import Bottleneck
-from openbook.lm.adapters.lora import Lora, dense_weight
+from openbook.lm.adapters.fresh import check_takes, fresh_changes, fresh_virtual
 from openbook.lm.adapters.origin import origin_of
 from openbook.lm.adapters.places import places_of
-from openbook.lm.adapters.plan import linear_targets, whole_targets
-from openbook.lm.adapters.settings import (
-    BottleneckSettings,
-    LoraSettings,
-    PrefixSettings,
-    PromptSettings,
-    Settings,
-)
-from openbook.lm.adapters.slot import (
-    TABLE,
-    Change,
-    Table,
-    Whole,
-    find_table,
-    module_at,
-    remove_slot,
-    slot_at,
-    slots_of,
-)
-from openbook.lm.adapters.virtual import Prefix, Prompt, Virtual
+from openbook.lm.adapters.settings import BottleneckSettings, LoraSettings, Settings
+from openbook.lm.adapters.slot import TABLE, Table, find_table, remove_slot, slot_at, slots_of
 from openbook.lm.families.base import Family
 from openbook.lm.nn.cross import CrossAttention
-from openbook.lm.nn.linear import Packed
 from openbook.lm.quantization.nf4 import Nf4Linear
 
 
@@ -77,10 +56,10 @@ def attach(model: Family, settings: Settings, name: str = "default", *, seed: in
     generator = torch.Generator().manual_seed(seed)
     try:
         if isinstance(settings, LoraSettings | BottleneckSettings):
-            changes = _changes(model, table, settings, generator)
+            changes = fresh_changes(model, table, settings, generator)
             virtual = None
         else:
-            changes, virtual = {}, _virtual(model, settings, generator)
+            changes, virtual = {}, fresh_virtual(model, settings, generator)
     except UsageError:
         if not had_table:
             _remove_table(model)
@@ -101,7 +80,7 @@ def activate(model: Family, name: str | None) -> None:
     """Uses this adapter from now on; None: the base alone. UsageError lists the adapters there are."""
     if name is None and find_table(model) is None:
         return
-    table = _known(model, name)
+    table = known(model, name)
     table.selection.active = name
     table.assigned = None
 
@@ -109,7 +88,7 @@ def activate(model: Family, name: str | None) -> None:
 @contextmanager
 def assigned(model: Family, names: Sequence[str | None]) -> Iterator[None]:
     """In the block, sequence s of every batch uses adapter `names[s]`, None the base. Not for virtual tokens."""
-    table = _known(model, *names)
+    table = known(model, *names)
     if virtual := next((name for name in names if name is not None and name in table.virtual), None):
         raise UsageError(f"{virtual!r} stands before all sequences of a batch", "activate it, and run its batch alone")
     for ours, slot in slots_of(model):
@@ -129,7 +108,7 @@ def assigned(model: Family, names: Sequence[str | None]) -> Iterator[None]:
 
 def detach(model: Family, name: str) -> None:
     """Takes an adapter off; what it had learned is gone. With the last one, the model is as it was loaded."""
-    table = _known(model, name)
+    table = known(model, name)
     for ours, slot in slots_of(model):
         if name in slot.changes:
             del slot.changes[name]
@@ -144,49 +123,9 @@ def detach(model: Family, name: str) -> None:
         _remove_table(model)
 
 
-@torch.no_grad()
-def merge(model: Family, name: str) -> dict[str, Tensor]:
-    """Folds an adapter into the weights and detaches it; returns the weights that it replaced, for `unmerge`.
-
-    The sum is made in float32 and rounded once. Dropout takes no part. Raises UsageError for a kind that is no change of
-    weights, beside other adapters (they were trained on the weights as they were), and for a packed base.
-    """
-    table = _known(model, name)
-    if others := sorted(set(table.settings) - {name}):
-        raise UsageError(f"{others[0]!r} was made for the weights as they are", f"detach {', '.join(others)} first")
-    if not isinstance(table.settings[name], LoraSettings):
-        raise UsageError(f"{name!r} is no change of weights: it cannot be merged", "save it, and load it with its base")
-    chosen = [(ours, slot, slot.changes[name]) for ours, slot in slots_of(model) if name in slot.changes]
-    for ours, slot, _ in chosen:
-        if isinstance(slot.base, Packed):
-            raise UsageError(
-                f"the base is packed ({ours}): merging would lose what was learned to rounding",
-                "load the base in bfloat16 or float32, load the adapter onto it, and merge there",
-            )
-    replaced: dict[str, Tensor] = {}
-    folded: set[int] = set()  # a tied parameter once
-    for ours, slot, change in chosen:
-        for parameter, value in _folded(slot.base, change):
-            place = slot.base.get_parameter(parameter)
-            if id(place) not in folded:
-                folded.add(id(place))
-                replaced[f"{ours}.{parameter}"] = place.detach().clone()
-                place.copy_(value)
-    detach(model, name)
-    return replaced
-
-
-@torch.no_grad()
-def unmerge(model: Family, replaced: dict[str, Tensor]) -> None:
-    """Puts back, to the bit, the weights that `merge` replaced."""
-    for name, value in replaced.items():
-        module, _, parameter = name.rpartition(".")
-        module_at(model, module).get_parameter(parameter).copy_(value)
-
-
 def adapter_parameters(model: Family, name: str) -> list[nn.Parameter]:
     """The parameters of an adapter, each once: what an optimizer gets."""
-    table = _known(model, name)
+    table = known(model, name)
     parts: list[nn.Module] = [slot.changes[name] for _, slot in slots_of(model) if name in slot.changes]
     parts += [table.virtual[name]] if name in table.virtual else []
     return list(dict.fromkeys(parameter for part in parts for parameter in part.parameters()))
@@ -221,78 +160,8 @@ def _remove_table(model: Family) -> None:
     delattr(model, TABLE)
 
 
-def _changes(
-    model: Family, table: Table, settings: LoraSettings | BottleneckSettings, generator: torch.Generator
-) -> dict[str, Change]:
-    changes: dict[str, Change] = {}
-    for ours, theirs, base in linear_targets(model, table, settings.target_modules):
-        if isinstance(settings, BottleneckSettings):
-            narrow = Bottleneck(dense_weight(base).shape[0], settings.size, settings.activation).to(model.device)
-            narrow.initialise(generator)
-            changes[ours] = narrow
-        else:
-            names = ours, theirs
-            rank, scale = settings.rank_of(*names), settings.scale_of(*names)
-            low = Lora(base, rank, scale, settings.dropout, is_dora=settings.is_dora)
-            low.initialise(generator)
-            changes[ours] = low
-    if isinstance(settings, LoraSettings):
-        copies: dict[int, nn.Parameter] = {}
-        for ours, _, base in whole_targets(model, table, settings.trained_modules):
-            if ours in changes:
-                raise UsageError(f"{ours} is both in target_modules and in trained_modules", "leave it out of one")
-            changes[ours] = Whole(_copied(base, copies))
-    return changes
-
-
-def _copied(base: nn.Module, copies: dict[int, nn.Parameter]) -> nn.Module:
-    """A copy of the module; where two share a parameter, their copies share one too."""
-    twin = copy.deepcopy(base)
-    for name, parameter in base.named_parameters(recurse=False):
-        setattr(twin, name, copies.setdefault(id(parameter), twin.get_parameter(name)))
-    return twin
-
-
-def _virtual(model: Family, settings: PrefixSettings | PromptSettings, generator: torch.Generator) -> Virtual:
-    if isinstance(settings, PrefixSettings):
-        prefix = Prefix(model, settings.num_virtual_tokens, settings.projection_size)
-        prefix.initialise(generator)
-        return prefix
-    if (
-        settings.initial_ids
-        and not 0 <= min(settings.initial_ids) <= max(settings.initial_ids) < model.config.vocab_size
-    ):
-        raise UsageError(
-            f"an initial id is not in 0..{model.config.vocab_size - 1}", "encode the text with the base's tokenizer"
-        )
-    prompt = Prompt(settings.num_virtual_tokens, model.config.hidden_size)
-    prompt.initialise(model, settings.initial_ids, generator)
-    return prompt
-
-
-def check_takes(model: Family, settings: Settings) -> None:
-    """UsageError when the model is made ready for inference, or is none that virtual tokens can stand before."""
-    if packed := next(
-        (name for name, one in model.named_modules() if isinstance(one, Packed) and not isinstance(one, Nf4Linear)),
-        None,
-    ):
-        raise UsageError(f"{packed} is packed for inference", "put the adapter on the model before it is prepared")
-    is_virtual = isinstance(settings, PrefixSettings | PromptSettings)
-    if is_virtual and not (model.causal and hasattr(model.config, "num_kv_heads")):
-        raise UsageError(
-            f"virtual tokens stand in the cache of a decoder, and {model.config.model_type!r} keeps none",
-            "use LoRA or bottleneck adapters",
-        )
-
-
-def _folded(base: nn.Module, change: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(change, Lora):
-        yield "weight", change.merged(base)
-    elif isinstance(change, Whole):
-        yield from change.module.named_parameters(recurse=False)
-
-
-def _known(model: Family, *names: str | None) -> Table:
+def known(model: Family, *names: str | None) -> Table:
+    """The table of a model that has these adapters; UsageError lists those there are."""
     table = find_table(model)
     there = sorted(table.settings) if table is not None else []
     for name in names:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
-from openbook.lm.adapters.attach import activate, adapter_parameters, attach, bare_table, check_takes, detach, table_of
+from openbook.lm.adapters.attach import activate, adapter_parameters, attach, bare_table, detach, table_of
+from openbook.lm.adapters.fresh import check_takes
 from openbook.lm.adapters.lora import Lora
 from openbook.lm.adapters.peft_config import from_peft, to_peft
 from openbook.lm.adapters.plan import tied_modules

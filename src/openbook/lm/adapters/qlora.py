@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from openbook.core.errors import UsageError
-from openbook.lm.adapters.attach import check_takes, table_of
+from openbook.lm.adapters.attach import table_of
+from openbook.lm.adapters.fresh import check_takes
 from openbook.lm.adapters.plan import targets_of, tied_modules
 from openbook.lm.adapters.settings import LoraSettings
 from openbook.lm.adapters.slot import Slot, replace_module

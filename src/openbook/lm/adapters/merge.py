@@ -1,0 +1,63 @@
+"""An adapter folded into the weights of its base, and taken out of them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from openbook.core.errors import UsageError
+from openbook.lm.adapters.attach import detach, known
+from openbook.lm.adapters.lora import Lora
+from openbook.lm.adapters.settings import LoraSettings
+from openbook.lm.adapters.slot import Whole, module_at, slots_of
+from openbook.lm.families.base import Family
+from openbook.lm.nn.linear import Packed
+
+
+@torch.no_grad()
+def merge(model: Family, name: str) -> dict[str, Tensor]:
+    """Folds an adapter into the weights and detaches it; returns the weights that it replaced, for `unmerge`.
+
+    The sum is made in float32 and rounded once. Dropout takes no part. Raises UsageError for a kind that is no change of
+    weights, beside other adapters (they were trained on the weights as they were), and for a packed base.
+    """
+    table = known(model, name)
+    if others := sorted(set(table.settings) - {name}):
+        raise UsageError(f"{others[0]!r} was made for the weights as they are", f"detach {', '.join(others)} first")
+    if not isinstance(table.settings[name], LoraSettings):
+        raise UsageError(f"{name!r} is no change of weights: it cannot be merged", "save it, and load it with its base")
+    chosen = [(ours, slot, slot.changes[name]) for ours, slot in slots_of(model) if name in slot.changes]
+    for ours, slot, _ in chosen:
+        if isinstance(slot.base, Packed):
+            raise UsageError(
+                f"the base is packed ({ours}): merging would lose what was learned to rounding",
+                "load the base in bfloat16 or float32, load the adapter onto it, and merge there",
+            )
+    replaced: dict[str, Tensor] = {}
+    folded: set[int] = set()  # a tied parameter once
+    for ours, slot, change in chosen:
+        for parameter, value in _folded(slot.base, change):
+            place = slot.base.get_parameter(parameter)
+            if id(place) not in folded:
+                folded.add(id(place))
+                replaced[f"{ours}.{parameter}"] = place.detach().clone()
+                place.copy_(value)
+    detach(model, name)
+    return replaced
+
+
+@torch.no_grad()
+def unmerge(model: Family, replaced: dict[str, Tensor]) -> None:
+    """Puts back, to the bit, the weights that `merge` replaced."""
+    for name, value in replaced.items():
+        module, _, parameter = name.rpartition(".")
+        module_at(model, module).get_parameter(parameter).copy_(value)
+
+
+def _folded(base: nn.Module, change: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(change, Lora):
+        yield "weight", change.merged(base)
+    elif isinstance(change, Whole):
+        yield from change.module.named_parameters(recurse=False)
