@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from openbook.app.cli import add, ask, check, config, doctor, evaluate, exchange, listing, model, search, setup
+from openbook.app.cli import (
+    add,
+    ask,
+    check,
+    config,
+    doctor,
+    evaluate,
+    exchange,
+    listing,
+    model,
+    search,
+    setup,
+    tokenizer,
+)
 from openbook.core.errors import OpenbookError
 
 app = typer.Typer(
@@ -35,6 +48,7 @@ app.command("export")(exchange.export)
 app.command("import")(exchange.import_)
 app.command("doctor")(doctor.doctor)
 app.add_typer(model.app, name="model", help="Models: fetch, make, look at, convert.")
+app.add_typer(tokenizer.app, name="tokenizer", help="Tokenizers: train, look at, compare.")
 app.add_typer(evaluate.app, name="eval", help="Measure retrieval on questions of your own.")
 app.add_typer(config.app, name="config", help="Settings that hold for every call.")
 app.add_typer(setup.app, name="setup", help="Install what a plain `pip install` leaves out.")

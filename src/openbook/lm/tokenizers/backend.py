@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 _AGAIN = "copy the checkpoint again"
+_HOW = ("lstrip", "rstrip", "single_word", "normalized")
 _FILES = "no tokenizer.json and no vocab.txt, no vocab.json with merges.txt and no SentencePiece model"
 
 
@@ -181,5 +182,7 @@ def _add_tokens(backend: tokenizers.Tokenizer, settings: Settings, directory: Pa
                     f"add it to added_tokens of tokenizer.json, or take {name} out of tokenizer_config.json",
                 )
             continue
-        backend.add_special_tokens([AddedToken(content, special=True, normalized=False)])
+        said = settings.raw.get(name)
+        how = {key: said[key] for key in _HOW if key in said} if isinstance(said, dict) else {}
+        backend.add_special_tokens([AddedToken(content, special=True, **{"normalized": False} | how)])
         there.add(content)

@@ -54,7 +54,7 @@ def from_model(path: Path, settings: Settings) -> tokenizers.Tokenizer:
 def _bpe(model: SentencePieceModel, settings: Settings) -> tokenizers.Tokenizer:
     """Llama's: spaces become "▁", one is put before the text, characters that are in no piece fall back to bytes."""
     import tokenizers
-    from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import decoders, models, normalizers, pre_tokenizers
 
     vocabulary = {piece.text: number for number, piece in enumerate(model.pieces)}
     backend = tokenizers.Tokenizer(
@@ -66,16 +66,36 @@ def _bpe(model: SentencePieceModel, settings: Settings) -> tokenizers.Tokenizer:
             byte_fallback=model.byte_fallback,
         )
     )
-    steps: list[Any] = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
-    if model.remove_extra_whitespaces:
-        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
-    backend.normalizer = normalizers.Sequence(steps) if steps else None
+    steps = _normalisation(model)
     has_space = settings.said("add_prefix_space", model.add_dummy_prefix)
-    scheme = "never" if not has_space else "always" if settings.said("legacy", False) else "first"
-    backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme, split=False)
+    if settings.kind == "llama":
+        scheme = "never" if not has_space else "always" if settings.said("legacy", False) else "first"
+        backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme=scheme, split=False)
+    else:
+        steps += _spaces(has_space)
+    backend.normalizer = normalizers.Sequence(steps) if steps else None
     undo = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     backend.decoder = decoders.Sequence(undo + ([decoders.Strip(content=" ", left=1)] if has_space else []))
     return backend
+
+
+def _normalisation(model: SentencePieceModel) -> list[Any]:
+    """The file's own table of characters, and the spaces that it takes out."""
+    from tokenizers import Regex, normalizers
+
+    steps: list[Any] = [normalizers.Precompiled(model.charsmap)] if model.charsmap else []
+    if model.remove_extra_whitespaces:
+        steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
+    return steps
+
+
+def _spaces(has_prefix: bool) -> list[Any]:
+    """Spaces as "▁", with one more before the text: as SentencePiece itself does it, also before a text that begins with one
+    (where the Metaspace step of the kinds that transformers knows adds none).
+    """
+    from tokenizers import normalizers
+
+    return [*([normalizers.Prepend(SPACE)] if has_prefix else []), normalizers.Replace(" ", SPACE)]
 
 
 def merges_of(pieces: Sequence[str], vocabulary: dict[str, int]) -> list[tuple[str, str]]:
@@ -97,16 +117,18 @@ def _unigram(model: SentencePieceModel, settings: Settings) -> tokenizers.Tokeni
 
     vocabulary, unk_id = _arranged(model, settings)
     backend = tokenizers.Tokenizer(models.Unigram(vocabulary, unk_id=unk_id, byte_fallback=model.byte_fallback))
-    if model.charsmap:
-        backend.normalizer = normalizers.Precompiled(model.charsmap)
     has_space = settings.said("add_prefix_space", model.add_dummy_prefix)
-    space: dict[str, Any] = {"replacement": SPACE, "prepend_scheme": "always" if has_space else "never"}
-    steps = [pre_tokenizers.WhitespaceSplit()] if model.remove_extra_whitespaces else []
-    backend.pre_tokenizer = pre_tokenizers.Sequence([*steps, pre_tokenizers.Metaspace(**space)])
-    backend.decoder = decoders.Metaspace(**space)
-    if model.byte_fallback:
+    if settings.kind is None:
+        backend.normalizer = normalizers.Sequence([*_normalisation(model), *_spaces(has_space)])
         undo = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
         backend.decoder = decoders.Sequence(undo + ([decoders.Strip(content=" ", left=1)] if has_space else []))
+        return backend
+    backend.normalizer = normalizers.Precompiled(model.charsmap) if model.charsmap else None
+    space: dict[str, Any] = {"replacement": SPACE, "prepend_scheme": "always" if has_space else "never"}
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**space)]
+    )
+    backend.decoder = decoders.Metaspace(**space)
     if settings.kind in ("t5", "xlm-roberta"):
         backend.post_processor = _ends(backend, settings)
     return backend

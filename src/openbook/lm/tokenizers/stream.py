@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Protocol
 
 _BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
@@ -38,14 +38,21 @@ class WindowStream:
     Held back: tokens that stand for single bytes, until another kind follows (what a run of bytes means is known at its end).
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], token_of: Callable[[int], str]) -> None:
-        self._decode, self._token_of = decode, token_of
+    def __init__(
+        self,
+        decode: Callable[[Sequence[int]], str],
+        token_of: Callable[[int], str],
+        skipped: Container[int] = frozenset(),
+    ) -> None:
+        self._decode, self._token_of, self._skipped = decode, token_of, skipped
         self._context: list[int] = []
         self._pending: list[int] = []
 
     def push(self, ids: Iterable[int]) -> str:
         given = []
         for number in ids:
+            if number in self._skipped:
+                continue
             self._pending.append(number)
             if not _BYTE_TOKEN.fullmatch(self._token_of(number)):
                 given.append(self._give())

@@ -147,7 +147,7 @@ class Tokenizer:
         skipped = self.special_ids if skip_special_tokens else frozenset()
         if self._is_byte_level:
             return ByteStream(lambda number: b"" if number in skipped else self.bytes_of(number))
-        return WindowStream(lambda ids: self.decode(ids, skip_special_tokens), self.token_of)
+        return WindowStream(self.decode, self.token_of, skipped)
 
     def bytes_of(self, number: int) -> bytes:
         """The bytes that a token of a byte-level tokenizer stands for."""
