@@ -17,6 +17,9 @@ from lm.families.configs import VOCAB, Raw
 from lm.families.reference import assert_close, assert_same_gradients, drawn, ours, theirs
 from openbook.lm.dense import dense
 from openbook.lm.generate import generate
+from openbook.lm.nn.balance import balance_loss, router_logits
+from openbook.lm.nn.batch import Batch
+from openbook.lm.score import target_logprobs, token_logprobs
 
 SEEDS = st.integers(0, 99)
 QUICK = settings(phases=(Phase.explicit, Phase.reuse, Phase.generate))  # an example takes 0.1 s: no shrinking
@@ -42,6 +45,9 @@ def check_decoder(raw: Raw, lengths: list[int], seed: int) -> None:
             prompts = [row[:length].tolist() for row, length in zip(ids, lengths, strict=True)]
             assert generate(model, prompts, 4) == [generate(model, [one], 4)[0] for one in prompts]
         prompt = ids[:1, : lengths[0]]
+        check_score(model, reference, prompt)
+        if model.config.model_type in ("mixtral", "qwen2_moe", "qwen3_moe"):
+            check_balance(model, reference, ids, mask)
         new = reference.generate(prompt, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
         assert generate(model, prompt.tolist(), 4) == [new[0, lengths[0] :].tolist()]
         back = theirs(model, raw, Path(folder, "ours"))
@@ -50,6 +56,21 @@ def check_decoder(raw: Raw, lengths: list[int], seed: int) -> None:
         for logits in (dense(model, prompt), reference(prompt).logits):
             F.cross_entropy(logits[0], (prompt[0] + 1) % VOCAB).backward()
         assert_same_gradients(model, reference, Path(folder, "gradients"))
+
+
+def check_score(model: Any, reference: Any, prompt: torch.Tensor) -> None:
+    """The mean of our log-probabilities is transformers' loss."""
+    if prompt.shape[1] > 1:
+        found = token_logprobs(model, prompt[0], Batch.of([prompt.shape[1]]))
+        assert_close(-found[1:].mean(), reference(prompt, labels=prompt).loss, 1e-5)
+
+
+def check_balance(model: Any, reference: Any, ids: torch.Tensor, mask: torch.Tensor) -> None:
+    with router_logits(model) as said:
+        dense(model, ids, mask)
+    if said:
+        wanted = reference(ids, attention_mask=mask, output_router_logits=True).aux_loss
+        assert_close(balance_loss(said, model.config.experts_per_token), wanted, 1e-5)
 
 
 @QUICK
@@ -117,6 +138,9 @@ def test_t5(raw: Raw, lengths: list[int], written: int, seed: int) -> None:
         wanted = reference(ids, mask, decoder_input_ids=begun).logits
         assert_close(back(ids, mask, decoder_input_ids=begun).logits, wanted, 1e-5)
         assert_close(dense(model, ids, mask, decoder_input_ids=begun), wanted, 1e-5)
+        batch, whole = Batch.of(lengths, causal=False), Batch.of([written] * len(lengths))
+        found = -target_logprobs(model, ids[mask.bool()], batch, begun.flatten(), whole).mean()
+        assert_close(found, reference(ids, mask, labels=begun).loss, 1e-5)
         new = reference.generate(
             ids, attention_mask=mask, max_new_tokens=5, do_sample=False, eos_token_id=None, pad_token_id=0
         )

@@ -205,6 +205,8 @@ def _windows(raw: Mapping[str, Any], kind: Kind, layers: int) -> tuple[int | Non
     types = raw.get("layer_types") if kind.windows in ("layers", "even layers") else None
     if types and len(types) != layers:
         raise ValueError(f"layer_types names {len(types)} layers of {layers}")
+    if unknown := set(types or ()) - {"full_attention", "sliding_attention"}:
+        raise ValueError(f"layer_types has {min(unknown)!r}; known are 'full_attention' and 'sliding_attention'")
     if window is None or kind.windows == "none" or not (kind.windows == "always" or raw.get("use_sliding_window")):
         return (None,) * layers
     first, is_even = int(raw.get("max_window_layers", 28)), kind.windows == "even layers"

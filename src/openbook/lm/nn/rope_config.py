@@ -52,8 +52,10 @@ class RopeScaling:
 def read_scaling(raw: Mapping[str, Any], default_theta: float = 10_000.0) -> tuple[float, RopeScaling]:
     """Base and scaling of a `config.json`, in its old form (`rope_theta`, `rope_scaling`) or new (`rope_parameters`).
 
-    Raises ValueError for a kind that is not known, and for heads that are turned in part only.
+    Raises ValueError for a kind that is not known, for heads that are turned in part only, and for angles by kind of layer.
     """
+    if any(isinstance(one, Mapping) for one in (raw.get("rope_parameters") or {}).values()):
+        raise ValueError("rope_parameters differ from layer to layer: only one rotation for all layers is known")
     said = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
     theta = float(said.get("rope_theta") or raw.get("rope_theta") or default_theta)
     part = said.get("partial_rotary_factor", raw.get("partial_rotary_factor"))
