@@ -15,7 +15,7 @@ from openbook.core.errors import UsageError
 from openbook.lm.adapters.attach import (
     activate,
     adapter_parameters,
-    assigned,
+    adapter_places,
     attach,
     detach,
     trainable,
@@ -129,10 +129,10 @@ def test_adapters_are_switched_by_name_and_sequences_have_their_own() -> None:
         activate(model, name)
         assert torch.equal(dense(model, IDS), want[name].detach())
     for names in (("a", "b"), (None, "a"), ("b", "b"), (None, None)):
-        with assigned(model, names):
-            got = dense(model, IDS)
-        for row, name in enumerate(names):
-            assert (got[row] - want[name][row]).abs().max() < 1e-5
+        batch = Batch.of([7, 7], adapters=adapter_places(model, names))
+        got = model(IDS.flatten(), batch, rows=torch.tensor([13, 0, 6])).detach()
+        for place, row in enumerate((13, 0, 6)):
+            assert (got[place] - want[names[row // 7]].flatten(0, 1)[row]).abs().max() < 1e-5
     assert torch.equal(dense(model, IDS), want["a"].detach())
 
 
@@ -213,8 +213,8 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
     attach(model, PrefixSettings(2), "prefix")
     with pytest.raises(UsageError, match="'default' was made for the weights as they are"):
         merge(model, "prefix")
-    with pytest.raises(UsageError, match="'prefix' stands before all sequences"), assigned(model, ["prefix", None]):
-        pass
+    with pytest.raises(UsageError, match="'prefix' stands before all sequences"):
+        model(IDS[0], Batch.of([3, 4], adapters=adapter_places(model, ["prefix", None])))
     detach(model, "default")
     with pytest.raises(UsageError, match="'prefix' is no change of weights"):
         merge(model, "prefix")
@@ -230,11 +230,19 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
 def test_an_adapter_of_the_head_serves_no_single_sequence() -> None:
     model = fresh()
     attach(model, CHANGES["lora"], "a")
-    with pytest.raises(UsageError, match="'a' changes lm_head, which does not see every token"), assigned(model, ["a"]):
-        pass
+    with pytest.raises(UsageError, match="'a' changes lm_head, which does not see every token"):
+        model(IDS[0], Batch.of([3, 4], adapters=adapter_places(model, ["a", None])))
     attach(model, LoraSettings(), "b")
-    with assigned(model, ["b"]), pytest.raises(UsageError, match="1 adapters are assigned to 2 sequences"):
-        dense(model, IDS)
+    for places, what in (
+        (adapter_places(model, ["b"]), "1 adapters for 2 sequences"),
+        (torch.tensor([2, -1]), "no adapter is in place 2: there are 2: a, b"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            model(IDS[0], Batch.of([3, 4], adapters=places))
+    beside = model(IDS[0], Batch.of([3, 4], adapters=adapter_places(model, ["b", None])), rows=torch.tensor([6, 2]))
+    assert beside.shape == (2, 300)
+    with pytest.raises(UsageError, match="no adapter 'c': there are a, b"):
+        adapter_places(model, ["c"])
 
 
 def test_a_copy_of_the_model_has_adapters_of_its_own() -> None:

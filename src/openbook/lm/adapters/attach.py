@@ -5,18 +5,17 @@
     activate(model, None)                        # the base again, to the bit
     detach(model, "style")                       # as if it had never been there
 
-Several adapters sit on one base; one is active, or `assigned` gives every sequence of a batch its own.
+Several adapters sit on one base: one is active, or `Batch.adapters` gives every sequence its own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from openbook.core.errors import UsageError
 from openbook.lm.adapters.fresh import check_takes, fresh_changes, fresh_virtual
@@ -70,6 +69,8 @@ def attach(model: Family, settings: Settings, name: str = "default", *, seed: in
     if virtual is not None:
         table.virtual[name] = virtual.to(model.device)
     table.settings[name] = settings
+    if why := _why_alone(model, table, name):
+        table.alone[name] = why
     activate(model, name)
     for parameter in adapter_parameters(model, name):
         parameter.requires_grad_(True)
@@ -82,28 +83,13 @@ def activate(model: Family, name: str | None) -> None:
         return
     table = known(model, name)
     table.selection.active = name
-    table.assigned = None
 
 
-@contextmanager
-def assigned(model: Family, names: Sequence[str | None]) -> Iterator[None]:
-    """In the block, sequence s of every batch uses adapter `names[s]`, None the base. Not for virtual tokens."""
+def adapter_places(model: Family, names: Sequence[str | None]) -> Tensor:
+    """(S,) for `Batch.adapters`: sequence s uses `names[s]`, None the base. UsageError for an adapter that is not there."""
     table = known(model, *names)
-    if virtual := next((name for name in names if name is not None and name in table.virtual), None):
-        raise UsageError(f"{virtual!r} stands before all sequences of a batch", "activate it, and run its batch alone")
-    for ours, slot in slots_of(model):
-        touching = [one for one in names if one is not None and one in slot.changes]
-        if touching and "layers" not in ours.split("."):
-            raise UsageError(
-                f"{touching[0]!r} changes {ours}, which does not see every token of a batch", "activate it alone"
-            )
-    if any(isinstance(module, CrossAttention) for module in model.modules()):
-        raise UsageError("an encoder-decoder has two batches of tokens", "activate one adapter for all sequences")
-    table.assigned = tuple(names)
-    try:
-        yield
-    finally:
-        table.assigned = table.selection.rows = None
+    places = {name: place for place, name in enumerate(table.settings)}
+    return torch.tensor([-1 if name is None else places[name] for name in names], device=model.device)
 
 
 def detach(model: Family, name: str) -> None:
@@ -117,6 +103,7 @@ def detach(model: Family, name: str) -> None:
     if name in table.virtual:
         del table.virtual[name]
     del table.settings[name]
+    table.alone.pop(name, None)
     if table.selection.active == name:
         table.selection.active = None
     if not table.settings and not any(isinstance(module, Nf4Linear) for module in model.modules()):
@@ -151,6 +138,16 @@ def table_of(model: Family) -> Table:
 def bare_table(model: Family) -> Table:
     """What the table of a plain model would be; the model is not touched."""
     return Table(places_of(model), origin_of(model)).train(model.training)
+
+
+def _why_alone(model: Family, table: Table, name: str) -> str:
+    """Why all sequences of a batch must use this adapter if one does; empty where each can have its own."""
+    if name in table.virtual:
+        return "stands before all sequences"
+    if any(isinstance(module, CrossAttention) for module in model.modules()):
+        return "belongs to an encoder-decoder, which has two batches of tokens"
+    outside = (ours for ours, slot in slots_of(model) if name in slot.changes and "layers" not in ours.split("."))
+    return "".join(f"changes {ours}, which does not see every token" for ours in list(outside)[:1])
 
 
 def _remove_table(model: Family) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -56,10 +55,9 @@ class Slot(nn.Module):
         if self.selection.rows is None:
             return self._changed(self.selection.active, x, None)
         y: Tensor = self.base(x)
-        if len(x) != self.selection.num_tokens:
-            raise UsageError(f"{len(x)} rows are not the batch's {self.selection.num_tokens}", "activate one adapter")
         for name, rows in self.selection.rows:
             if name in self.changes:
+                assert len(x) == self.selection.num_tokens  # `Table.alone` has the adapters where it is not
                 y = y.index_copy(0, rows, self._changed(name, x[rows], y[rows]))
         return y
 
@@ -94,7 +92,8 @@ class Whole(Change):
 class Table(nn.Module):
     """The adapters of one model. `places`: module of ours -> where it is in a checkpoint; `origin`: the hash of the base.
 
-    `virtual`: adapter -> the module that makes the keys and values which stand before every sequence.
+    `virtual`: adapter -> the module that makes the keys and values which stand before every sequence. `alone`: adapters
+    that a whole batch must use together, and why.
     """
 
     def __init__(self, places: Mapping[str, Place], origin: str) -> None:
@@ -102,7 +101,7 @@ class Table(nn.Module):
         self.places, self.origin = dict(places), origin
         self.settings: dict[str, Settings] = {}
         self.selection = Selection()
-        self.assigned: tuple[str | None, ...] | None = None
+        self.alone: dict[str, str] = {}
         self.virtual = nn.ModuleDict()
         self.hook: RemovableHandle | None = None
         self.is_reading = False
@@ -115,9 +114,9 @@ class Table(nn.Module):
         ids, batch = (args[at] if len(args) > at else kwargs.get(key) for at, key in enumerate(("input_ids", "batch")))
         assert isinstance(batch, Batch)
         self.selection.num_tokens = len(batch.positions)
-        self.selection.rows = None if self.assigned is None else _rows(self.assigned, batch)
-        name = self.selection.active
-        virtual = self.virtual[name] if self.assigned is None and name is not None and name in self.virtual else None
+        self.selection.rows = None if batch.adapters is None else self._rows(batch, batch.adapters)
+        name = self.selection.active if batch.adapters is None else None
+        virtual = self.virtual[name] if name is not None and name in self.virtual else None
         if isinstance(virtual, Virtual):
             self.is_reading = True
             try:
@@ -126,22 +125,20 @@ class Table(nn.Module):
                 self.is_reading = False
         return (ids, batch, *args[2:]), {key: one for key, one in kwargs.items() if key not in ("input_ids", "batch")}
 
-
-def _rows(assigned: Sequence[str | None], batch: Batch) -> list[tuple[str, Tensor]]:
-    """The rows of each adapter when sequence s uses `assigned[s]`."""
-    sequences = len(batch.starts) - 1
-    if len(assigned) != sequences:
-        raise UsageError(
-            f"{len(assigned)} adapters are assigned to {sequences} sequences", "name one for each, or None"
-        )
-    owner = torch.repeat_interleave(
-        torch.arange(sequences, device=batch.starts.device), batch.starts.diff(), output_size=len(batch.positions)
-    )
-    rows: list[tuple[str, Tensor]] = []
-    for name in dict.fromkeys(one for one in assigned if one is not None):
-        own = torch.tensor([one == name for one in assigned], device=owner.device)
-        rows.append((name, own[owner].nonzero()[:, 0]))
-    return rows
+    def _rows(self, batch: Batch, places: Tensor) -> list[tuple[str, Tensor]]:
+        """The rows of each adapter when sequence s uses the one in place `places[s]`; -1 is the base."""
+        names, sequences = list(self.settings), len(batch.starts) - 1
+        if len(places) != sequences:
+            raise UsageError(f"{len(places)} adapters for {sequences} sequences", "name one for each, or None")
+        owner = places.repeat_interleave(batch.starts.diff(), output_size=len(batch.positions))  # (N,)
+        rows: list[tuple[str, Tensor]] = []
+        for place in sorted(set(places.tolist()) - {-1}):
+            if not 0 <= place < len(names):
+                raise UsageError(f"no adapter is in place {place}", f"there are {len(names)}: {', '.join(names)}")
+            if why := self.alone.get(names[place]):
+                raise UsageError(f"{names[place]!r} {why}", "activate it for a batch of its own")
+            rows.append((names[place], (owner == place).nonzero()[:, 0]))
+        return rows
 
 
 def find_table(model: Family) -> Table | None:

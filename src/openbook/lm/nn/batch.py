@@ -34,7 +34,8 @@ class Batch:
 
     positions: (N,) int64, the place of each token in its sequence. starts: (S + 1,) int64, cumulative lengths of what is
     new. cache: where the keys and values of earlier tokens are; None when there are none. lengths: (S,) int64, the tokens
-    that each sequence sees, new ones included; only with a cache.
+    that each sequence sees, new ones included; only with a cache. adapters: (S,) int64, each sequence's place among the
+    model's adapters, -1 for the base; None where one is active for all (`lm.adapters`).
     """
 
     positions: Tensor
@@ -42,6 +43,7 @@ class Batch:
     causal: bool = True
     cache: KvCache | None = None
     lengths: Tensor | None = None
+    adapters: Tensor | None = None
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Batch:
         causal: bool = True,
         cache: KvCache | None = None,
         seen: Sequence[int] | None = None,
+        adapters: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> Batch:
         """The batch of sequences with these lengths, each from position 0, or behind the `seen` tokens in the cache.
@@ -66,7 +69,7 @@ class Batch:
         before = torch.tensor(seen if seen is not None else [0] * len(lengths), dtype=torch.int64)
         positions = torch.arange(int(starts[-1])) + (before - starts[:-1]).repeat_interleave(counts)  # (N,)
         visible_counts = (before + counts).to(device) if cache is not None else None
-        found = cls(positions.to(device), starts.to(device), causal, cache, visible_counts)
+        found = cls(positions.to(device), starts.to(device), causal, cache, visible_counts, adapters)
         visible = new if cache is None else [old + length for old, length in zip(before.tolist(), new, strict=True)]
         found.__dict__["runs"] = runs_of(new, visible)  # known here: no layer has to ask a device for numbers
         return found
