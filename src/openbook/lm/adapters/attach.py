@@ -39,7 +39,7 @@ class Trainable(NamedTuple):
         return self.trained / self.total
 
     def __str__(self) -> str:
-        return f"{self.trained:,} of {self.total:,} parameters are trained ({100 * self.share:.2f} %)"
+        return f"{self.trained:,} of {self.total:,} parameters are trained ({100 * self.share:.2g} %)"
 
 
 def attach(model: Family, settings: Settings, name: str = "default", *, seed: int = 0) -> Trainable:
