@@ -44,13 +44,30 @@ class Message:
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """temperature 0 is greedy; `max_tokens` counts generated tokens; `seed` fixes the random stream of a request."""
+    """How the next token is chosen. temperature 0 is greedy; `max_tokens` counts generated tokens.
+
+    Applied in this order: penalties and `logit_bias`, temperature, then what may still be drawn: the `top_k` likeliest (0: all),
+    the fewest that hold `top_p`, those at least `min_p` as likely as the likeliest, the `typical_p` most typical. `seed` and a
+    token's place fix its draw, whatever runs beside it; None draws a seed. `stop`: strings, `stop_token_ids`: tokens that end
+    the answer, beside those of the model unless `ignore_eos`. `logprobs`: how many likeliest tokens are told for each that was
+    chosen, None for none.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    top_k: int = 0
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    logprobs: int | None = None
 
 
 @dataclass(frozen=True)

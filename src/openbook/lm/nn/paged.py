@@ -33,6 +33,10 @@ class PagedStorage:
         """The `KvCache` of one batch. block_tables: (S, max_blocks) int64, the blocks of each sequence in order."""
         return PagedCache(self, block_tables)
 
+    def copy(self, source: int, target: int) -> None:
+        """Block `target` becomes what block `source` is, in every layer."""
+        self.k[:, target], self.v[:, target] = self.k[:, source], self.v[:, source]
+
 
 class PagedCache:
     """A batch's view of a `PagedStorage`: token p of sequence s lies in block `block_tables[s, p // size]`, place p % size."""
@@ -40,18 +44,19 @@ class PagedCache:
     def __init__(self, storage: PagedStorage, block_tables: Tensor) -> None:
         self.storage, self.block_tables = storage, block_tables
         self._slots: Tensor | None = None  # (N,) of the batch's new tokens, the same in every layer
+        self.dtype = storage.k.dtype  # of what is computed, which may be wider than what is stored
 
     def write(self, layer: int, batch: Batch, k: Tensor, v: Tensor) -> None:
         if self._slots is None:
-            self._slots = self._find_slots(batch)
-        self.storage.k[layer].flatten(0, 1)[self._slots] = k
-        self.storage.v[layer].flatten(0, 1)[self._slots] = v
+            self._slots, self.dtype = self._find_slots(batch), k.dtype
+        self.storage.k[layer].flatten(0, 1)[self._slots] = k.to(self.storage.k.dtype)
+        self.storage.v[layer].flatten(0, 1)[self._slots] = v.to(self.storage.v.dtype)
 
     def read(self, layer: int, run: Run) -> tuple[Tensor, Tensor]:
         blocks = -(-run.visible // self.storage.block_size)
         table = self.block_tables[run.sequence : run.sequence + run.sequences, :blocks]  # (B, blocks)
         k, v = self.storage.k[layer][table], self.storage.v[layer][table]  # (B, blocks, block_size, G, D)
-        return k.flatten(1, 2)[:, : run.visible], v.flatten(1, 2)[:, : run.visible]
+        return k.flatten(1, 2)[:, : run.visible].to(self.dtype), v.flatten(1, 2)[:, : run.visible].to(self.dtype)
 
     def _find_slots(self, batch: Batch) -> Tensor:
         size = self.storage.block_size

@@ -1,0 +1,28 @@
+"""What the scheduler tells the runner: plain data, so that the two may live in different processes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Piece(NamedTuple):
+    """The next `tokens` of a sequence, behind `seen` that are computed. `wants_logits`: of the last, because its next token is
+    to be chosen.
+    """
+
+    number: int
+    tokens: list[int]
+    seen: int
+    block_table: list[int]
+    wants_logits: bool
+
+
+class StepPlan(NamedTuple):
+    """One forward pass. `copies`: blocks (from, to) to be copied before it."""
+
+    pieces: list[Piece]
+    copies: list[tuple[int, int]]
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(len(piece.tokens) for piece in self.pieces)

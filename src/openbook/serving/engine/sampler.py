@@ -1,0 +1,124 @@
+"""The next token of each sequence, by its own parameters and its own stream of random numbers.
+
+A draw depends on the request's seed and the token's place alone: not on what runs beside it, nor on how often it was preempted.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openbook.core.messages import SamplingParams
+from openbook.serving.engine.sequence import Sequence
+
+_LIKELY = 1_024
+"""How many are sorted first: nearly always they hold `top_p`, and a whole vocabulary takes a hundred times as long."""
+
+
+class Chosen(NamedTuple):
+    """`logprob` of `token`, and the likeliest (token, log-probability), both before temperature and after penalties."""
+
+    token: int
+    logprob: float | None = None
+    likeliest: tuple[tuple[int, float], ...] = ()
+
+
+def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
+    """logits: (S, V) float32, changed in place -> a token for each sequence."""
+    for row, sequence in zip(logits, sequences, strict=True):
+        penalise(row, sequence)
+    greedy = logits.argmax(dim=1).tolist()
+    found = []
+    for row, sequence, first in zip(logits, sequences, greedy, strict=True):
+        params = sequence.params
+        token = first if params.temperature == 0 else draw(row, params, _uniform(sequence))
+        found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params.logprobs))
+    return found
+
+
+def penalise(row: Tensor, sequence: Sequence) -> None:
+    """row: (V,), changed in place by penalties and biases.
+
+    Repetition (Keskar et al. 2019, https://arxiv.org/abs/1909.05858) counts prompt and answer: what was seen is divided by it
+    where it is positive, multiplied where negative. Presence and frequency (the OpenAI API's) count the answer alone.
+    """
+    params = sequence.params
+    if params.repetition_penalty != 1.0:
+        seen = torch.tensor(sorted(set(sequence.tokens)), device=row.device)
+        known = row[seen]
+        row[seen] = torch.where(known > 0, known / params.repetition_penalty, known * params.repetition_penalty)
+    if (params.presence_penalty or params.frequency_penalty) and sequence.output:
+        output = torch.tensor(sequence.output, device=row.device)
+        tokens, counts = output.unique(return_counts=True)  # type: ignore[no-untyped-call]
+        row[tokens] -= params.presence_penalty + params.frequency_penalty * counts.to(row.dtype)
+    for token, bias in params.logit_bias:
+        row[token] += bias
+
+
+def draw(row: Tensor, params: SamplingParams, uniform: float) -> int:
+    """One token of (V,) logits, by inverting the distribution at `uniform` in [0, 1)."""
+    probabilities, tokens = allowed(row, params)
+    sums = probabilities.double().cumsum(dim=0)
+    place = int(torch.searchsorted(sums, uniform * float(sums[-1]), right=True))
+    return int(tokens[min(place, len(tokens) - 1)])
+
+
+def allowed(row: Tensor, params: SamplingParams) -> tuple[Tensor, Tensor]:
+    """(probabilities, tokens), likeliest first, of what may be drawn; the probabilities need not sum to one.
+
+    Sources: top-p: Holtzman et al. 2019, https://arxiv.org/abs/1904.09751; min-p: Nguyen et al. 2024,
+    https://arxiv.org/abs/2407.01082; typical: Meister et al. 2022, https://arxiv.org/abs/2202.00666.
+    """
+    everything = (row / params.temperature).softmax(dim=0)
+    probabilities, tokens = _sorted(everything, params)
+    keep = torch.ones_like(probabilities, dtype=torch.bool)
+    if params.top_p < 1:
+        keep &= probabilities.cumsum(dim=0) - probabilities < params.top_p
+    if params.min_p > 0:
+        keep &= probabilities >= params.min_p * probabilities[0]
+    if params.typical_p < 1:
+        keep &= _typical(probabilities, params.typical_p)
+    keep[0] |= not bool(keep.any())
+    return probabilities[keep], tokens[keep]
+
+
+def _sorted(everything: Tensor, params: SamplingParams) -> tuple[Tensor, Tensor]:
+    count = len(everything)
+    if 0 < params.top_k < count:
+        found = everything.topk(params.top_k)
+        return found.values, found.indices
+    if params.typical_p == 1 and (params.top_p < 1 or params.min_p > 0) and count > _LIKELY:
+        found = everything.topk(_LIKELY)
+        is_enough = float(found.values.sum()) >= params.top_p if params.top_p < 1 else False
+        is_enough |= bool(found.values[-1] < params.min_p * found.values[0])
+        if is_enough:
+            return found.values, found.indices
+    ordered = everything.sort(descending=True, stable=True)
+    return ordered.values, ordered.indices
+
+
+def _typical(probabilities: Tensor, mass: float) -> Tensor:
+    """Those whose surprise is nearest to the expected one, until they hold `mass`."""
+    shares = probabilities / probabilities.sum()
+    surprise = -shares.clamp_min(1e-30).log()
+    order = (surprise - (shares * surprise).sum()).abs().argsort(stable=True)
+    sums = shares[order].cumsum(dim=0)
+    keep = torch.zeros_like(shares, dtype=torch.bool)
+    keep[order[sums - shares[order] < mass]] = True
+    return keep
+
+
+def _uniform(sequence: Sequence) -> float:
+    seed = sequence.params.seed
+    assert seed is not None, "the engine gives every sequence a seed"
+    return float(np.random.Generator(np.random.Philox(key=seed, counter=len(sequence.tokens))).random())
+
+
+def _explained(row: Tensor, token: int, count: int) -> Chosen:
+    logprobs = row.log_softmax(dim=0)
+    best = logprobs.topk(min(count, len(row)))
+    likeliest = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    return Chosen(token, float(logprobs[token]), likeliest)

@@ -1,0 +1,146 @@
+"""Which tokens are computed next: every running sequence goes on, long prompts in chunks beside them, new ones as room allows.
+
+Decisions depend on the queue alone, never on the clock. Source of mixing chunked prefill with decode: Agrawal et al. 2023,
+https://arxiv.org/abs/2308.16369.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from openbook.serving.engine.blocks import BlockManager, block_hashes
+from openbook.serving.engine.plan import Piece, StepPlan
+from openbook.serving.engine.sequence import FinishReason, Sequence
+
+
+class Scheduler:
+    """At most `max_num_seqs` sequences run, at most `max_step_tokens` tokens are computed in a step."""
+
+    def __init__(self, blocks: BlockManager, max_num_seqs: int, max_step_tokens: int) -> None:
+        self.blocks, self.max_num_seqs, self.max_step_tokens = blocks, max_num_seqs, max_step_tokens
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []  # by number
+        self.num_preempted = 0
+
+    def add(self, sequence: Sequence) -> None:
+        self.waiting.append(sequence)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.running
+
+    def plan(self) -> StepPlan:
+        """The next step; empty when nothing is left to do."""
+        pieces: list[Piece] = []
+        copies: list[tuple[int, int]] = []
+        budget = self.max_step_tokens
+        # Those that wait for one token first: a long prompt does not hold them up.
+        for sequence in sorted(self.running, key=lambda one: (one.num_to_compute > 1, one.number)):
+            if sequence.status == "running" and budget > 0 and self._make_room(sequence, budget, copies):
+                pieces.append(self._piece(sequence, budget))
+                budget -= len(pieces[-1].tokens)
+        # A sequence that was preempted for one behind it in this loop takes its piece back.
+        pieces = [piece for piece in pieces if any(one.number == piece.number for one in self.running)]
+        while self.waiting and budget > 0 and len(self.running) < self.max_num_seqs and self._admit(self.waiting[0]):
+            sequence = self.waiting.popleft()
+            pieces.append(self._piece(sequence, budget))
+            budget -= len(pieces[-1].tokens)
+        return StepPlan(pieces, copies)
+
+    def computed(self, plan: StepPlan) -> None:
+        """After the step: its tokens are in the cache, and full blocks can be found."""
+        pieces = {piece.number: piece for piece in plan.pieces}
+        for sequence in self.running:
+            if sequence.number in pieces:
+                sequence.num_computed += len(pieces[sequence.number].tokens)
+                self._seal(sequence)
+
+    def finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        """Ends a sequence wherever it is; its blocks are given up at once."""
+        if sequence.status == "finished":
+            return
+        if sequence.status == "running":
+            self.running.remove(sequence)
+        else:
+            self.waiting.remove(sequence)
+        self._give_up(sequence)
+        sequence.status, sequence.finish_reason = "finished", reason
+
+    def fork(self, parent: Sequence, child: Sequence) -> None:
+        """`child` begins where `parent` is and shares its blocks; what is written to is copied first."""
+        self.blocks.share(parent.block_table)
+        child.block_table, child.hashes = list(parent.block_table), list(parent.hashes)
+        child.num_computed, child.status = parent.num_computed, "running"
+        self.running.append(child)
+        self.running.sort(key=lambda one: one.number)
+
+    def _piece(self, sequence: Sequence, budget: int) -> Piece:
+        count = min(sequence.num_to_compute, budget)
+        start = sequence.num_computed
+        tokens = sequence.tokens[start : start + count]
+        return Piece(
+            sequence.number, tokens, start, list(sequence.block_table), wants_logits=count == sequence.num_to_compute
+        )
+
+    def _make_room(self, sequence: Sequence, budget: int, copies: list[tuple[int, int]]) -> bool:
+        """Blocks for the next piece, if need be from sequences that came later. False when it was itself sent back."""
+        size = self.blocks.block_size
+        count = min(sequence.num_to_compute, budget)
+        first = sequence.num_computed // size
+        shared = [i for i in range(first, len(sequence.block_table)) if self.blocks.is_shared(sequence.block_table[i])]
+        missing = self.blocks.blocks_for(sequence.num_computed + count) - len(sequence.block_table)
+        while self.blocks.num_available < missing + len(shared):
+            last = self.running[-1]
+            self._preempt(last)
+            if last is sequence:
+                return False
+        for i in shared:
+            if self.blocks.is_shared(sequence.block_table[i]):  # the other owner may just have been sent back
+                (fresh,) = self.blocks.allocate(1)
+                copies.append((sequence.block_table[i], fresh))
+                self.blocks.release([sequence.block_table[i]])
+                sequence.block_table[i] = fresh
+        sequence.block_table += self.blocks.allocate(max(missing, 0))
+        return True
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Back to the head of the queue; it is computed again, as far as its blocks are not found in the cache."""
+        self.running.remove(sequence)
+        self._give_up(sequence)
+        sequence.status = "waiting"
+        self.waiting.appendleft(sequence)
+        self.num_preempted += 1
+
+    def _give_up(self, sequence: Sequence) -> None:
+        self.blocks.release(sequence.block_table)
+        sequence.block_table, sequence.hashes, sequence.num_computed = [], [], 0
+
+    def _admit(self, sequence: Sequence) -> bool:
+        """Takes blocks for all of its tokens, those that are known from the cache; False when there are too few."""
+        size = self.blocks.block_size
+        names = block_hashes(sequence.tokens, size, sequence.salt)
+        known = self.blocks.find(names[: (len(sequence.tokens) - 1) // size])  # the last token is always computed
+        self.blocks.share(known)
+        missing = self.blocks.blocks_for(len(sequence.tokens)) - len(known)
+        if missing > self.blocks.num_available:
+            self.blocks.release(known)
+            return False
+        sequence.block_table = known + self.blocks.allocate(missing)
+        sequence.hashes, sequence.num_computed = names[: len(known)], len(known) * size
+        if not sequence.output:
+            sequence.num_cached = sequence.num_computed
+        sequence.status = "running"
+        self.running.append(sequence)
+        self.running.sort(key=lambda one: one.number)
+        return True
+
+    def _seal(self, sequence: Sequence) -> None:
+        size, done = self.blocks.block_size, len(sequence.hashes)
+        full = sequence.num_computed // size
+        if full == done:
+            return
+        before = sequence.hashes[-1] if sequence.hashes else None
+        names = block_hashes(sequence.tokens[done * size : full * size], size, sequence.salt, before)
+        for block, name in zip(sequence.block_table[done:full], names, strict=True):
+            self.blocks.seal(block, name)
+        sequence.hashes += names

@@ -1,0 +1,40 @@
+"""A request on its way through the engine: its tokens, how far they are computed, and where their keys and values lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from openbook.core.messages import SamplingParams
+
+Status = Literal["waiting", "running", "finished"]
+FinishReason = Literal["stop", "length", "abort"]
+
+
+@dataclass(eq=False)
+class Sequence:
+    """`tokens`: prompt and what was generated. `num_computed`: those whose keys and values are in `block_table`.
+
+    `num_cached`: tokens of the prompt that were found computed when it was first admitted. `hashes`: the names of the full
+    blocks in front. `number`: the order of arrival; a lower one goes first and is preempted last.
+    """
+
+    number: int
+    tokens: list[int]
+    params: SamplingParams
+    num_prompt: int
+    salt: bytes = b""
+    status: Status = "waiting"
+    num_computed: int = 0
+    num_cached: int = 0
+    block_table: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+
+    @property
+    def output(self) -> list[int]:
+        return self.tokens[self.num_prompt :]
+
+    @property
+    def num_to_compute(self) -> int:
+        return len(self.tokens) - self.num_computed
