@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any, Literal
 
-from openbook.core.messages import ChatRequest, Completion, ImagePart, Message
+from openbook.core.messages import ChatRequest, Completion, ImagePart, Message, SamplingParams
 from openbook.serving.endpoint import Endpoint
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -22,6 +22,11 @@ _FINISH: dict[str, FinishReason] = {
 _LENGTHS = ("max_model_len", "context_length", "context_window", "n_ctx")
 """What vLLM, OpenRouter, Groq and llama.cpp call the longest context in their lists."""
 
+_SAID_WHEN_CHANGED = (
+    *("top_p", "presence_penalty", "frequency_penalty"),
+    *("top_k", "min_p", "typical_p", "repetition_penalty", "stop_token_ids", "ignore_eos"),  # vLLM's and llama.cpp's
+)
+
 
 def request_body(request: ChatRequest, model: str, *, stream: bool, length_key: str = "max_tokens") -> dict[str, Any]:
     """`length_key`: some newer models want "max_completion_tokens" instead."""
@@ -33,13 +38,18 @@ def request_body(request: ChatRequest, model: str, *, stream: bool, length_key: 
         length_key: sampling.max_tokens,
         "stream": stream,
     }
-    if sampling.top_p < 1:
-        body["top_p"] = sampling.top_p
     if sampling.stop:
         body["stop"] = list(sampling.stop)
     if sampling.seed is not None:
         body["seed"] = sampling.seed
-    return body
+    if sampling.logit_bias:
+        body["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias}
+    if sampling.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
+    usual = SamplingParams()
+    return body | {
+        name: said for name in _SAID_WHEN_CHANGED if (said := getattr(sampling, name)) != getattr(usual, name)
+    }
 
 
 def _message(message: Message) -> dict[str, Any]:
