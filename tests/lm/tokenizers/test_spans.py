@@ -32,8 +32,8 @@ def twins(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @given(data=st.data())
 def test_found_spans_are_the_marked_ones(twins: tuple[Tokenizer, Tokenizer], data: st.DataObject) -> None:
     chat: list[dict] = [{"role": "system", "content": "Be brief."}] if data.draw(st.booleans()) else []
-    for _ in range(data.draw(st.integers(1, 3))):
-        chat.append({"role": "user", "content": data.draw(USERS)})
+    for turn in range(data.draw(st.integers(1, 3))):
+        chat.append({"role": "user", "content": f"{turn}{data.draw(USERS)}"})
         if data.draw(st.booleans()):
             chat.append({"role": "assistant", "content": data.draw(REPLIES), "tool_calls": [CALL]})
             chat.append({"role": "tool", "content": "grey", "tool_call_id": "abc123def"})
@@ -47,6 +47,18 @@ def test_found_spans_are_the_marked_ones(twins: tuple[Tokenizer, Tokenizer], dat
     }
     marked, found = (twin.render(chat, **given_) for twin in twins)
     assert found == marked
+
+
+def test_the_only_ending_there_is_and_one_of_several(twins: tuple[Tokenizer, Tokenizer]) -> None:
+    """Mistral's template looks for the last question by its words: asked twice, the tools stand twice."""
+    said = ["Hi", "Yes", "And?", "No", "Hi", "Yes"]
+    chat = [{"role": ("user", "assistant")[place % 2], "content": text} for place, text in enumerate(said)]
+    marked, found = twins
+    assert found.render(chat, tools=TOOLS, date_string="-") == marked.render(chat, tools=TOOLS, date_string="-")
+    chat[3]["content"] = "No </s>"
+    if "AVAILABLE_TOOLS" in str(marked.chat_template):
+        with pytest.raises(ModelUnavailable, match="the end of message 3"):
+            found.render(chat, tools=TOOLS)
 
 
 def only(source: str) -> Tokenizer:

@@ -82,9 +82,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Context, function: Any, /, *arguments: Any, **named: Any) -> Any:
-        subject = getattr(function, "__self__", None)
+        method = getattr(function, "__wrapped__", function)  # the sandbox wraps `str.format`
+        subject = getattr(method, "__self__", None)
         if isinstance(subject, str | bytes | list):
-            check_call(function.__name__, subject, arguments, named)
+            check_call(method.__name__, subject, arguments, named)
         elif isinstance(function, Macro):
             step()
         return super().call(context, function, *arguments, **named)

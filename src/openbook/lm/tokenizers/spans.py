@@ -65,8 +65,12 @@ def spans_of(chat: Chat, specials: Sequence[str]) -> tuple[str, list[Place]]:
     starts = [_start(chat, text, turn) for turn in turns]
     places = []
     for number, turn in enumerate(turns):
-        following = starts[number + 1] if number + 1 < len(turns) and turns[number + 1] == turn + 1 else None
-        places.append((starts[number], _end(chat, text, turn, starts[number], following, ending)))
+        is_next = number + 1 < len(turns) and turns[number + 1] == turn + 1
+        following = starts[number + 1] if number + 1 < len(turns) else len(text)
+        limit = following if is_next else _limit(chat, text, turn, bool(ending))
+        if limit is None and ending and text.count(ending, starts[number], following) == 1:
+            limit = following  # whatever stands behind, the turn ends at the only ending that there is
+        places.append((starts[number], _end(chat, text, turn, starts[number], limit, ending)))
     if any(end < start for start, end in places) or any(one[1] > two[0] for one, two in pairwise(places)):
         raise _unclear(chat, "its turns overlap")
     return text, places
@@ -114,22 +118,23 @@ def _start(chat: Chat, text: str, turn: int) -> int:
     raise _unclear(chat, f"the beginning of message {turn} is not to be found")
 
 
-def _end(chat: Chat, text: str, turn: int, start: int, following: int | None, ending: str) -> int:
-    """Behind the last `ending` before the next message's own content."""
-    limit = following
-    if limit is None and turn + 1 == len(chat.messages):
-        limit = len(chat.up_to(turn + 1, False).text()) if chat.add_generation_prompt else len(text)
-    if limit is None:
-        alone = _try(chat.up_to(turn + 1, False))
-        if alone and text.startswith(alone):
-            limit = len(alone)
-    if limit is None:
-        mark = _unused(text, 1)
-        changed = _try(chat.saying(turn + 1, mark))
-        if changed and changed.count(mark) == 1 and text.startswith(changed[: changed.index(mark)]):
-            limit = changed.index(mark)
-            if not ending:
-                limit = None  # the next message's head would be taken for the assistant's
+def _limit(chat: Chat, text: str, turn: int, has_ending: bool) -> int | None:
+    """A place behind the turn and before what the next message says; None where none is to be found."""
+    if turn + 1 == len(chat.messages):
+        return len(chat.up_to(turn + 1, False).text()) if chat.add_generation_prompt else len(text)
+    alone = _try(chat.up_to(turn + 1, False))
+    if alone and text.startswith(alone):
+        return len(alone)
+    mark = _unused(text, 1)
+    changed = _try(chat.saying(turn + 1, mark))
+    # Without an ending to look for, the next message's head would be taken for the assistant's.
+    if has_ending and changed and changed.count(mark) == 1 and text.startswith(changed[: changed.index(mark)]):
+        return changed.index(mark)
+    return None
+
+
+def _end(chat: Chat, text: str, turn: int, start: int, limit: int | None, ending: str) -> int:
+    """Behind the last `ending` before `limit`."""
     if limit is None:
         raise _unclear(chat, f"the end of message {turn} is not to be found")
     at = text.rfind(ending, start, limit) if ending else limit

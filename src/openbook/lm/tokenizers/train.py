@@ -40,6 +40,7 @@ _MAX_PIECE_CHARACTERS = 16
 _COVERAGE = 0.9995
 """Share of the text's characters that get pieces of their own; the rarest are left to bytes or [UNK]. SentencePiece's value."""
 
+_ADDED_STEP = 0.0001
 _BYTE_SCORE = -20.0
 """Log-probability of a byte piece: what cannot be spelled otherwise costs this much a byte."""
 
@@ -183,17 +184,20 @@ def _with_chat(backend: tokenizers.Tokenizer, form: ChatFormat, chat: str, more:
 
 
 def _in_order(learned: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
-    """The same pieces and scores for the same text: the trainer sums, and ranks the characters that it adds at the end, in
-    the order of a hash table. Scores are rounded, and that last run of characters is ranked by code point.
+    """The same pieces and scores for the same text: the trainer sums in the order of a hash table, and in that order it gives
+    the characters that it did not learn the scores just above the lowest, 0.0001 apart. Scores are rounded, and those
+    characters ranked by code point.
     """
-    pieces = sorted(((piece, round(score, 4)) for piece, score in learned), key=lambda one: (-one[1], one[0]))
-    last = len(pieces)
-    while last > 0 and len(pieces[last - 1][0]) == 1:
-        if last < len(pieces) and round(pieces[last - 1][1] - pieces[last][1], 4) > 0.0001:
+    scores = {piece: round(score, 4) for piece, score in learned}
+    last = min(scores.values(), default=0.0)
+    added: list[str] = []
+    for piece in sorted((one for one in scores if len(one) == 1), key=lambda one: scores[one]):
+        if scores[piece] - last > 1.5 * _ADDED_STEP:
             break
-        last -= 1
-    added = sorted(piece for piece, _ in pieces[last:])
-    return [*pieces[:last], *zip(added, (score for _, score in pieces[last:]), strict=True)]
+        last = scores[piece]
+        added.append(piece)
+    scores |= dict(zip(sorted(added), sorted((scores[piece] for piece in added), reverse=True), strict=True))
+    return sorted(scores.items(), key=lambda one: (-one[1], one[0]))
 
 
 def _rare(counts: Counter[str], limit: int) -> list[str]:
