@@ -71,12 +71,24 @@ def _listed(names: list[str]) -> str:
 
 @torch.no_grad()
 def fill(model: Family, stored: Tensors) -> None:
-    """Copies every tensor into its parameter, one at a time, converting on the way."""
+    """Copies every tensor into its parameter, one at a time, converting on the way.
+
+    Raises ModelUnavailable where config.json ties two weights and the checkpoint holds two that differ.
+    """
     parameters = dict(model.named_parameters())
     for link in model.links():
         if link.ours in parameters:
             place = parameters[link.ours] if link.row is None else parameters[link.ours][link.row]
             place.copy_(link.read(stored[link.theirs]))
+    both = dict(model.named_parameters(remove_duplicate=False))
+    for link in model.links():
+        if link.ours in both.keys() - parameters.keys() and link.theirs in stored.shapes:
+            twin = both[link.ours]
+            if not torch.equal(link.read(stored[link.theirs]).to(twin), twin):
+                raise ModelUnavailable(
+                    f"{link.theirs} is not the tensor that config.json ties it to",
+                    "set tie_word_embeddings to false in config.json, and both are used",
+                )
 
 
 def gathered(model: Family) -> Iterator[tuple[str, Tensor]]:

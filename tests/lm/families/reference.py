@@ -18,13 +18,6 @@ from openbook.lm.load import load_model, save_model
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 
-AUTO = {
-    "t5": "T5ForConditionalGeneration",
-    "bert": "BertModel",
-    "roberta": "RobertaModel",
-    "xlm-roberta": "XLMRobertaModel",
-}
-
 
 def class_of(raw: dict[str, Any]) -> Any:
     """The class of `architectures`, or the one that writes text."""
@@ -33,10 +26,14 @@ def class_of(raw: dict[str, Any]) -> Any:
     return transformers.AutoModelForCausalLM
 
 
+def config_of(raw: dict[str, Any]) -> Any:
+    settings = {key: value for key, value in raw.items() if key not in ("model_type", "architectures")}
+    return transformers.AutoConfig.for_model(raw["model_type"], **settings)
+
+
 def drawn(raw: dict[str, Any], seed: int = 0) -> Any:
     """The model, every parameter of it drawn: norms around 1, all else around 0, wide enough that all of it matters."""
-    settings = {key: value for key, value in raw.items() if key not in ("model_type", "architectures")}
-    config = transformers.AutoConfig.for_model(raw["model_type"], **settings)
+    config = config_of(raw)
     made = class_of(raw)
     torch.manual_seed(seed)
     build = made.from_config if made is transformers.AutoModelForCausalLM else made._from_config

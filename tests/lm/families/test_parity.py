@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from torch.nn import functional as F
 
 from lm.families import configs
 from lm.families.configs import VOCAB, Raw
-from lm.families.reference import assert_close, assert_same_gradients, drawn, ours, theirs
+from lm.families.reference import assert_close, assert_same_gradients, config_of, drawn, ours, theirs
+from lm.families.test_initial import FRESH
 from openbook.lm.dense import dense
 from openbook.lm.generate import generate
+from openbook.lm.load import empty_model
 from openbook.lm.nn.balance import balance_loss, router_logits
 from openbook.lm.nn.batch import Batch
 from openbook.lm.score import target_logprobs, token_logprobs
@@ -87,6 +90,55 @@ def test_each_kind_of_llama(kind: str) -> None:
         check_decoder(raw, [12, 4], seed)
 
     check()
+
+
+NEEDED = {
+    "vocab_size",
+    "model_type",
+    "architectures",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "num_local_experts",
+    "num_experts",
+    "num_experts_per_tok",
+    "moe_intermediate_size",
+    "shared_expert_intermediate_size",
+    "n_embd",
+    "n_head",
+    "n_layer",
+    "n_positions",
+    "d_model",
+    "d_kv",
+    "d_ff",
+    "relative_attention_num_buckets",
+    "relative_attention_max_distance",
+    "num_layers",
+    "num_heads",
+}
+
+
+@QUICK
+@given(raw=configs.decoders() | configs.encoders() | configs.t5(), data=st.data())
+def test_what_config_json_does_not_say_means_what_transformers_means(raw: Raw, data: st.DataObject) -> None:
+    kept = data.draw(st.sets(st.sampled_from(sorted(set(raw) - NEEDED))))
+    raw = {key: value for key, value in raw.items() if key in NEEDED | kept}
+    whole = config_of(raw).to_dict() | {key: raw[key] for key in ("architectures",) if key in raw}
+    found, wanted = empty_model(raw, "").config, empty_model(whole, "").config
+    if raw["model_type"] == "t5":  # the tying of which is in the weights, see t5_config
+        found, wanted = replace(found, tied=True), replace(wanted, tied=True)
+    assert found == wanted
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "qwen2_moe"])
+@pytest.mark.parametrize("first", [None, 0, 3])
+def test_layers_with_a_window_are_those_of_transformers(kind: str, first: int | None) -> None:
+    raw: Raw = FRESH[kind] | {"use_sliding_window": True, "num_hidden_layers": 30} | {"max_window_layers": first}
+    raw = {key: value for key, value in raw.items() if value is not None}
+    types = ["full_attention" if one is None else "sliding_attention" for one in empty_model(raw, "").config.windows]
+    assert types == config_of(raw).layer_types
 
 
 def outputs(said: Any) -> torch.Tensor:

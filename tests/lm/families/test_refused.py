@@ -86,6 +86,58 @@ def test_the_first_gpt2_checkpoints_have_no_prefix_and_hold_masks(tmp_path: Path
     assert torch.equal(dense(load_model(tmp_path), IDS), dense(model, IDS))
 
 
+def test_a_checkpoint_of_the_body_alone_has_no_prefix(tmp_path: Path) -> None:
+    model = new_model(FRESH["qwen3_moe"] | {"tie_word_embeddings": True}, seed=2)
+    save_model(model, tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file({name.removeprefix("model."): tensor for name, tensor in load_file(path).items()}, path)
+    again = load_model(tmp_path)
+    assert torch.equal(dense(again, IDS), dense(model, IDS))
+    save_model(again, tmp_path / "again")
+    assert "embed_tokens.weight" in load_file(tmp_path / "again" / "model.safetensors")
+
+
+def test_the_first_bert_checkpoints_have_other_norms_both_heads_and_tied_tensors_twice(tmp_path: Path) -> None:
+    model = new_model(BERT | {"model_type": "bert", "architectures": ["BertForPreTraining"]}, seed=2)
+    save_model(model, tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        for name, tensor in tensors.items()
+    }
+    old["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"].clone()
+    old["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"].clone()
+    old["bert.embeddings.position_ids"] = torch.arange(512)[None]
+    save_file(old, path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(said | {"architectures": ["BertForMaskedLM"]}))
+    assert torch.equal(dense(load_model(tmp_path), IDS), dense(model, IDS))
+
+
+def test_a_pooler_that_the_architecture_does_not_use_is_left_alone(tmp_path: Path) -> None:
+    raw = BERT | {"model_type": "roberta", "architectures": ["RobertaForSequenceClassification"], "num_labels": 3}
+    model = new_model(raw, seed=2)
+    save_model(model, tmp_path)
+    path = tmp_path / "model.safetensors"
+    pooler = {"roberta.pooler.dense.weight": torch.ones(64, 64), "roberta.pooler.dense.bias": torch.ones(64)}
+    save_file(load_file(path) | pooler, path)
+    again = load_model(tmp_path)
+    assert again.config.num_labels == 3
+    assert torch.equal(dense(again, IDS), dense(model, IDS))
+
+
+def test_two_weights_that_are_tied_and_differ_are_refused(tmp_path: Path) -> None:
+    model = new_model(FRESH["tied"])
+    save_model(model, tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"] + 0.1}, path)
+    with pytest.raises(ModelUnavailable, match=r"lm_head\.weight is not the tensor") as raised:
+        load_model(tmp_path)
+    assert "tie_word_embeddings" in raised.value.remedy
+
+
 def test_t5_tells_a_tied_head_from_its_own_in_old_files_and_new(tmp_path: Path) -> None:
     for number, (said, tied, scaled) in enumerate(
         (

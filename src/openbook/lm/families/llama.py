@@ -90,14 +90,17 @@ class LlamaLayer(nn.Module):
 
 
 class Llama(Family):
-    """A ragged decoder. With `config.tied`, `lm_head` is the table of the tokens itself."""
+    """A ragged decoder. With `config.tied`, `lm_head` is the table of the tokens itself.
+
+    `prefix`: what the checkpoint puts before the names of all but the head; embedders are saved without.
+    """
 
     config: LlamaConfig
     ignored = ("rotary_emb.inv_freq",)
 
-    def __init__(self, config: LlamaConfig) -> None:
+    def __init__(self, config: LlamaConfig, prefix: str = "model.") -> None:
         super().__init__()
-        self.config = config
+        self.config, self.prefix = config, prefix
         self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(LlamaLayer(config, layer) for layer in range(config.num_layers))
         self.norm = RmsNorm(config.hidden_size, config.norm_eps)
@@ -130,7 +133,7 @@ class Llama(Family):
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], stored: Collection[str] | None = None) -> Llama:
-        return cls(LlamaConfig.of(raw))
+        return cls(LlamaConfig.of(raw), "" if stored is not None and "embed_tokens.weight" in stored else "model.")
 
     def links(self) -> Iterator[Link]:
         is_mixtral = self.config.model_type == "mixtral"
@@ -138,12 +141,13 @@ class Llama(Family):
         layers = range(self.config.num_layers)
         inside = ((f"layers.{n}.{ours}", f"model.layers.{n}.{theirs}") for n in layers for ours, theirs in own)
         names = [name for name, _ in self.named_parameters(remove_duplicate=False)]
-        yield from links_of((*MODEL_NAMES, *inside), names)
+        table = [(ours, theirs.replace("model.", self.prefix, 1)) for ours, theirs in (*MODEL_NAMES, *inside)]
+        yield from links_of(table, names)
         where, expert = ("block_sparse_moe", MIXTRAL_EXPERT) if is_mixtral else ("mlp", QWEN_EXPERT)
         for n, layer in enumerate(self.layers):
             for row in range(self.config.num_experts if isinstance(layer.mlp, Moe) else 0):
                 for ours, theirs in expert:
-                    at = f"model.layers.{n}.{where}.experts.{row}.{theirs}.weight"
+                    at = f"{self.prefix}layers.{n}.{where}.experts.{row}.{theirs}.weight"
                     yield Link(f"layers.{n}.mlp.experts.{ours}", at, row=row)
 
     def tie(self) -> None:
