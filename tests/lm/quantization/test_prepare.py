@@ -17,6 +17,7 @@ from openbook.lm.load import new_model, save_model
 from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.linear import Linear
 from openbook.lm.quantization import onednn
+from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
 from openbook.lm.quantization.integers import Int4Linear, Int8Linear
 from openbook.lm.quantization.prepare import FloatPrecision, Precision, prepare
 
@@ -98,11 +99,19 @@ def test_integers_give_what_their_floats_give(kind: str, precision: Precision, l
         save_model(model, Path("nowhere"))
 
 
+def test_four_bits_without_the_kernel_are_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    want = logits(prepare(drawn("qwen2"), "int4"))
+    monkeypatch.setattr("openbook.lm.quantization.prepare.why_not_int8", lambda: "no VNNI")
+    model = prepare(drawn("qwen2"), "int4")
+    assert isinstance(model.lm_head, Int4Linear)
+    assert (logits(model) - want).abs().max() < 3e-2 * want.abs().max()
+
+
 def test_four_bits_take_less_than_a_third_of_sixteen() -> None:
     plain = drawn("llama", hidden_size=256, intermediate_size=512)
     wanted = sum(one.weight.numel() for one in plain.modules() if isinstance(one, Linear)) * 2
     packed = prepare(plain, "int4")
-    got = sum(one.size_bytes for one in packed.modules() if isinstance(one, Int4Linear))
+    got = sum(one.size_bytes for one in packed.modules() if isinstance(one, Int4Linear | DynamicInt4Linear))
     assert got <= 0.30 * wanted
 
 

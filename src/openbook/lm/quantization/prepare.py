@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from openbook.core.errors import UsageError
 from openbook.lm.adapters.slot import Slot
+from openbook.lm.kernels.cpu import why_not_int8
 from openbook.lm.nn.activation import Activation
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.linear import Linear, Packed
 from openbook.lm.nn.mlp import GatedMlp, Mlp, activate
 from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.quantization.dynamic import DynamicInt8Linear
+from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
 from openbook.lm.quantization.integers import Int4Linear
 from openbook.lm.quantization.one_pass import OnePassNorm, turn_in_place
 from openbook.lm.quantization.onednn import PackedGatedMlp, PackedLinear
@@ -30,10 +32,10 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     """Changes `model` in place and returns it: for inference only, its weights can no longer be trained or saved.
 
     "float32", "bfloat16": every `Linear` holds packed weights of this precision; norms and embeddings are cast to it.
-    "int8": 8-bit weights and, as they come, activations. "int4": 4-bit weights in groups of `group_size`. Beside integers,
-    norms, embeddings and what flows between layers are bfloat16. A head that is tied to the table of tokens becomes a packed
-    copy: the table stays as it is for looking up. The experts of a mixture keep their floats. Raises UsageError for another
-    precision and for a model with adapters.
+    "int8": 8-bit weights and, as they come, activations. "int4": 4-bit weights in groups of `group_size` and, where the
+    processor has VNNI, 8-bit activations. Beside integers, norms, embeddings and what flows between layers are bfloat16. A
+    head that is tied to the table of tokens becomes a packed copy: the table stays as it is for looking up. The experts of a
+    mixture keep their floats. Raises UsageError for another precision and for a model with adapters.
     """
     if any(isinstance(module, Slot) for module in model.modules()):
         raise UsageError("the model has adapters", "merge or detach them, and prepare it then")
@@ -42,7 +44,7 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     if precision == "int8":
         return _with_integers(model, DynamicInt8Linear)
     if precision == "int4":
-        return _with_integers(model, lambda source: Int4Linear(source, group_size))
+        return _with_integers(model, lambda source: four_bits(source, group_size))
     dtype = DTYPES[precision]
     model.to(dtype)
     for module in list(model.modules()):
@@ -60,6 +62,12 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
             elif isinstance(child, RmsNorm):
                 setattr(module, name, OnePassNorm(child))
     return model.eval().requires_grad_(False)
+
+
+def four_bits(source: Linear, group_size: int) -> Packed:
+    """In the kernel's order where there is one, else the plain form."""
+    plain = Int4Linear(source, group_size)
+    return plain if why_not_int8() else DynamicInt4Linear(plain)
 
 
 class FusedGatedMlp(Packed):
