@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,3 +31,14 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'openbook.lm' has no attribute {name!r}")
     return getattr(import_module(f"openbook.lm.{_WHERE[name]}"), name)
+
+
+class _Exports(ModuleType):
+    """Importing a file names it in its package: `dense` and `generate` stay the functions all the same."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _WHERE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Exports
