@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from lm.checkpoints import TINY
 from openbook.core.errors import UsageError
 from openbook.lm.families.base import Family
 from openbook.lm.generate import generate
+from openbook.lm.kernels.cpu import why_not_int8
 from openbook.lm.load import new_model, save_model
 from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.linear import Linear
@@ -39,6 +42,9 @@ def drawn(kind: str, **changes: Any) -> Family:
         elif "tokens" not in name:
             parameter *= 5
     return model
+
+
+INTEGERS = {precision: prepare(drawn("qwen3"), precision) for precision in ("int8", "int4")}
 
 
 @torch.inference_mode()
@@ -97,6 +103,20 @@ def test_integers_give_what_their_floats_give(kind: str, precision: Precision, l
     assert {one.dtype for one in floats} == {torch.bfloat16}
     with pytest.raises(ValueError, match="is packed"):
         save_model(model, Path("nowhere"))
+
+
+@pytest.mark.skipif(bool(why_not_int8()), reason=why_not_int8())
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_what_a_sequence_gives_does_not_depend_on_its_batch(
+    precision: Precision, lengths: list[int], seed: int
+) -> None:
+    model = INTEGERS[precision]
+    ids = torch.randint(0, 300, (sum(lengths),), generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        together = model(ids, Batch.of(lengths)).split(lengths)
+        for found, own in zip(together, ids.split(lengths), strict=True):
+            assert torch.equal(found, model(own, Batch.of([len(own)])))
 
 
 def test_four_bits_without_the_kernel_are_the_plain_form(monkeypatch: pytest.MonkeyPatch) -> None:
