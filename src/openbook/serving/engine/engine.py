@@ -15,9 +15,7 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import SamplingParams
 from openbook.lm.checkpoint import read_json
 from openbook.lm.families.base import Family
-from openbook.lm.load import load_model
 from openbook.serving.engine.blocks import BlockManager
-from openbook.serving.engine.plan import StepPlan
 from openbook.serving.engine.runner import Runner
 from openbook.serving.engine.sampler import Chosen, choose
 from openbook.serving.engine.scheduler import Scheduler
@@ -88,7 +86,7 @@ class Engine:
         the limit that stands in its way.
         """
         params = params or SamplingParams()
-        self._check(prompt, params)
+        self.check(prompt, params)
         seed = params.seed if params.seed is not None else secrets.randbits(63)
         sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt)
         self._sequences[sequence.number] = sequence
@@ -96,7 +94,8 @@ class Engine:
         self._next += 1
         return sequence.number
 
-    def _check(self, prompt: Items[int], params: SamplingParams) -> None:
+    def check(self, prompt: Items[int], params: SamplingParams) -> None:
+        """Raises what `add` would raise; changes nothing."""
         if not prompt:
             raise UsageError("the prompt is empty", "give at least one token")
         if params.max_tokens < 1:
@@ -198,6 +197,3 @@ def end_tokens_of(directory: Path, model: Family) -> frozenset[int]:
         ids = said.get("eos_token_id")
         found |= set(ids) if isinstance(ids, list) else set() if ids is None else {int(ids)}
     return frozenset(found)
-
-
-__all__ = ["Engine", "Event", "Output", "SamplingParams", "StepPlan", "end_tokens_of", "load_model"]

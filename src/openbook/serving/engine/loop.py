@@ -1,0 +1,128 @@
+"""An engine on a thread of its own, which many threads may ask: requests go in through a queue, tokens come out through another.
+
+All tensor work is on this one thread. A request that nobody waits for any more is taken out before the next step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+
+from openbook.core.errors import ModelUnavailable, OpenbookError
+from openbook.core.messages import SamplingParams
+from openbook.serving.engine.engine import Engine, Event
+
+_Command = tuple["Ticket", list[int], SamplingParams, bytes] | tuple["Ticket"] | None
+"""A new request, one to cancel, or the end."""
+
+
+class Ticket:
+    """A request that was handed in. Iterating gives its events; `cancel` may be called from any thread, at any time."""
+
+    def __init__(self, inbox: SimpleQueue[_Command]) -> None:
+        self._inbox = inbox
+        self._events: SimpleQueue[Event | Exception] = SimpleQueue()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Until the event with a finish reason. Raises what ended the engine."""
+        while True:
+            event = self._events.get()
+            if isinstance(event, Exception):
+                raise event
+            yield event
+            if event.finish_reason is not None:
+                return
+
+    def cancel(self) -> None:
+        self._inbox.put((self,))
+
+
+class EngineLoop:
+    """Runs `engine` until `close`. A context manager."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._inbox: SimpleQueue[_Command] = SimpleQueue()
+        self._tickets: dict[int, Ticket] = {}
+        self._numbers: dict[Ticket, int] = {}
+        self._fault: Exception | None = None
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="openbook-engine", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> EngineLoop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests can still be served."""
+        return self._fault is None and not self._is_closed
+
+    def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"") -> Ticket:
+        """Hands a request in. Raises UsageError as `Engine.add` does, ModelUnavailable when the engine has ended."""
+        if not self.is_alive:
+            cause = f"the engine has stopped ({self._fault})" if self._fault else "the engine is closed"
+            raise ModelUnavailable(cause, "start it again")
+        self.engine.check(prompt, params)
+        ticket = Ticket(self._inbox)
+        self._inbox.put((ticket, list(prompt), params, salt))
+        return ticket
+
+    def close(self) -> None:
+        """Ends after the step that is under way; requests that are not done end with an error."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._inbox.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while self._take_in():
+                for event in self.engine.step():
+                    self._hand_out(event)
+        except Exception as error:
+            self._fault = error
+        waiting = list(self._tickets.values())
+        while not self._inbox.empty():
+            command = self._inbox.get()
+            waiting += [command[0]] if command is not None and len(command) > 1 else []
+        for ticket in waiting:
+            ticket._events.put(self._ending())
+
+    def _ending(self) -> OpenbookError:
+        cause = (
+            f"the engine stopped ({type(self._fault).__name__}: {self._fault})"
+            if self._fault
+            else "the engine was closed"
+        )
+        return ModelUnavailable(cause, "start it again")
+
+    def _take_in(self) -> bool:
+        """Everything that waits in the queue; waits itself when there is nothing to compute. False at the end."""
+        while self.engine.is_idle or not self._inbox.empty():
+            command = self._inbox.get()
+            if command is None:
+                return False
+            if len(command) == 1:
+                self._cancel(command[0])
+            else:
+                ticket, prompt, params, salt = command
+                number = self.engine.add(prompt, params, salt=salt)
+                self._tickets[number], self._numbers[ticket] = ticket, number
+        return True
+
+    def _cancel(self, ticket: Ticket) -> None:
+        number = self._numbers.pop(ticket, None)
+        if number is not None:
+            del self._tickets[number]
+            self.engine.abort(number)
+
+    def _hand_out(self, event: Event) -> None:
+        ticket = self._tickets[event.number]
+        if event.finish_reason is not None:
+            del self._tickets[event.number], self._numbers[ticket]
+        ticket._events.put(event)
