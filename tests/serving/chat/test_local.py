@@ -14,7 +14,7 @@ from openbook.core.messages import ChatModel, ChatRequest, Message, SamplingPara
 from openbook.lm.load import new_model
 from openbook.lm.tokenizers.default import default_tokenizer
 from openbook.serving.chat.local import LocalChatModel
-from openbook.serving.engine.engine import Engine
+from openbook.serving.engine.core import EngineCore
 from openbook.serving.engine.loop import EngineLoop
 
 TOKENIZER = default_tokenizer()
@@ -30,7 +30,7 @@ def loop() -> Iterator[EngineLoop]:
     for name, parameter in model.requires_grad_(False).named_parameters():
         if parameter.ndim > 1 and "tokens" not in name:
             parameter *= 6
-    with EngineLoop(Engine(model, num_blocks=200, max_num_seqs=8, end_tokens=TOKENIZER.eos_ids)) as one:
+    with EngineLoop(EngineCore(model, num_blocks=200, max_num_seqs=8, end_tokens=TOKENIZER.eos_ids)) as one:
         yield one
 
 
@@ -109,7 +109,7 @@ def test_a_fault_of_the_engine_ends_every_request_and_is_told(
 
 
 def test_closing_ends_what_is_under_way() -> None:
-    loop = EngineLoop(Engine(new_model(TINY)))
+    loop = EngineLoop(EngineCore(new_model(TINY)))
     ticket = loop.submit([1, 2, 3], SamplingParams(max_tokens=60))
     next(iter(ticket))
     loop.close()

@@ -1,165 +1,80 @@
-"""Whatever the schedule, the tokens are those of the plain loop; and no block is ever lost."""
+"""The engine from a checkpoint directory, in every precision."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lm.checkpoints import TINY
+from lm.checkpoints import TINY, tiny
 from openbook.core.errors import ModelUnavailable, UsageError
-from openbook.core.messages import SamplingParams
+from openbook.core.messages import ChatRequest, Message
+from openbook.lm.fresh import write_fresh
 from openbook.lm.generate import generate
-from openbook.lm.load import new_model
-from openbook.serving.engine.engine import Engine
+from openbook.lm.load import load_model, save_model
+from openbook.serving import Engine, SamplingParams
 
 
-def model_of(**changes: Any) -> Any:
-    """Weights so large that the likeliest token is no matter of rounding."""
-    model = new_model(TINY | changes, seed=3).requires_grad_(False)
+def checkpoint(directory: Path, dtype: torch.dtype = torch.float32) -> Path:
+    model = tiny(directory, seed=3, hidden_size=64, intermediate_size=128).requires_grad_(False)
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1 and "tokens" not in name:
-            parameter *= 6
-    return model
+            parameter *= 5
+    save_model(model.to(dtype), directory)
+    return directory
 
 
-MODELS = {"llama": model_of(), "mistral": model_of(model_type="mistral", sliding_window=7)}
-PROMPTS = st.lists(st.lists(st.integers(0, 299), min_size=1, max_size=20), min_size=1, max_size=6)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_answers_are_those_of_the_plain_loop(tmp_path: Path, dtype: torch.dtype) -> None:
+    directory = checkpoint(tmp_path, dtype)
+    prompts = [[1, 2, 3], [7] * 20, [250, 251]]
+    with Engine.load(directory, max_num_seqs=2) as engine:
+        found = engine.generate(prompts, SamplingParams(max_tokens=6, ignore_eos=True))
+        assert engine.generate(prompts[1:2], SamplingParams(max_tokens=6, ignore_eos=True))[0].num_cached == 16
+    assert [one.tokens for one in found] == generate(load_model(directory, "float32"), prompts, 6)
 
 
-def check_blocks(engine: Engine) -> None:
-    """in use + cached + free = all, and references are those of the tables."""
-    blocks = engine.blocks
-    assert blocks.num_free + blocks.num_cached + blocks.num_in_use == blocks.num_blocks
-    counted = [0] * blocks.num_blocks
-    for sequence in engine.scheduler.running:
-        for block in sequence.block_table:
-            counted[block] += 1
-    assert counted == blocks._references
-    assert sum(1 for count in counted if count) == blocks.num_in_use
+@pytest.mark.parametrize("quantize", ["int8", "int4", None])
+@pytest.mark.parametrize("kv_dtype", ["bf16", "fp32"])
+def test_a_request_alone_and_in_company(tmp_path: Path, quantize: str | None, kv_dtype: str) -> None:
+    directory = checkpoint(tmp_path)
+    prompts = [[1, 2, 3], [7, 7, 9], [250, 251, 4]]
+    params = SamplingParams(max_tokens=8, ignore_eos=True)
+    with Engine.load(directory, quantize=quantize, kv_dtype=kv_dtype) as engine:  # type: ignore[arg-type]
+        together = [one.tokens for one in engine.generate(prompts, params)]
+        assert [engine.generate([prompt], params)[0].tokens for prompt in prompts] == together
 
 
-@given(
-    name=st.sampled_from(sorted(MODELS)),
-    prompts=PROMPTS,
-    answer=st.integers(1, 8),
-    block_size=st.sampled_from([1, 2, 4, 16]),
-    spare=st.integers(0, 8),
-    seats=st.integers(1, 6),
-    budget=st.integers(1, 40),
-)
-def test_every_schedule_gives_the_tokens_of_the_plain_loop(
-    name: str, prompts: list[list[int]], answer: int, block_size: int, spare: int, seats: int, budget: int
-) -> None:
-    model = MODELS[name]
-    least = max(-(-(len(prompt) + answer) // block_size) for prompt in prompts)
-    engine = Engine(model, num_blocks=least + spare, block_size=block_size, max_num_seqs=seats, max_step_tokens=budget)
-    numbers = [engine.add(prompt, SamplingParams(max_tokens=answer)) for prompt in prompts]
-    found: dict[int, list[int]] = {number: [] for number in numbers}
-    steps = 0
-    while not engine.is_idle:
-        for event in engine.step():
-            found[event.number].append(event.chosen.token)
-        check_blocks(engine)
-        steps += 1
-        assert steps < 5_000, "the schedule does not come to an end"
-    assert engine.blocks.num_in_use == 0
-    assert [found[number] for number in numbers] == [generate(model, [prompt], answer)[0] for prompt in prompts]
+def test_memory_decides_how_many_blocks_there_are(tmp_path: Path) -> None:
+    directory = checkpoint(tmp_path)
+    with Engine.load(directory, max_num_seqs=3) as engine:
+        assert engine.loop.engine.blocks.num_blocks == 3 * TINY["max_position_embeddings"] // 16
+    block = 2 * 2 * 2 * 16 * 16 * 4  # two layers, two key heads of 16
+    with Engine.load(directory, kv_cache_gb=5 * block / 1e9) as engine:
+        assert engine.loop.engine.blocks.num_blocks == 5
+    with pytest.raises(UsageError, match="hold no block"):
+        Engine.load(directory, kv_cache_gb=1e-9)
 
 
-@given(prompts=PROMPTS, seed=st.integers(0, 50), data=st.data())
-def test_a_draw_depends_on_the_seed_and_not_on_the_company(
-    prompts: list[list[int]], seed: int, data: st.DataObject
-) -> None:
-    params = SamplingParams(temperature=1.0, top_p=0.9, max_tokens=6, seed=seed)
-    together = Engine(MODELS["llama"], num_blocks=30, block_size=4, max_num_seqs=3).generate(prompts, params)
-    place = data.draw(st.integers(0, len(prompts) - 1))
-    alone = SamplingParams(temperature=1.0, top_p=0.9, max_tokens=6, seed=seed + place)
-    assert Engine(MODELS["llama"], block_size=16).generate([prompts[place]], alone)[0].tokens == together[place].tokens
+@pytest.mark.parametrize("setting", [{"quantize": "int2"}, {"kv_dtype": "fp8"}])
+def test_settings_that_cannot_be(tmp_path: Path, setting: dict) -> None:
+    with pytest.raises(UsageError, match="is not known"):
+        Engine.load(checkpoint(tmp_path), **setting)
 
 
-def test_a_prefix_that_was_computed_is_not_computed_again() -> None:
-    engine = Engine(MODELS["llama"], num_blocks=64, block_size=4)
-    prompt = list(range(40))
-    first = engine.generate([prompt], SamplingParams(max_tokens=3))[0]
-    again = engine.generate([prompt], SamplingParams(max_tokens=3))[0]
-    assert (first.num_cached, again.num_cached) == (0, 36)
-    assert again.tokens == first.tokens
-    numbers = [engine.add(prompt, salt=b"one"), engine.add(prompt, salt=b"other")]
-    assert [engine._sequences[number].num_cached for number in numbers] == [0, 0]
-    engine.step()
-    assert engine._sequences[numbers[1]].num_cached == 0, "what one user asked is not found by another"
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
+    write_fresh(tmp_path / "bert", "bert", "1m", max_seq_len=64)
+    with pytest.raises(ModelUnavailable, match="does not write from left to right"):
+        Engine.load(tmp_path / "bert")
 
 
-def test_forks_share_blocks_and_go_their_own_ways() -> None:
-    engine = Engine(MODELS["llama"], num_blocks=40, block_size=4)
-    parent = engine.add(list(range(10)), SamplingParams(max_tokens=9))
-    engine.step()
-    used = engine.blocks.num_in_use
-    child = engine.fork(parent)
-    assert engine.blocks.num_in_use == used
-    found: dict[int, list[int]] = {parent: [], child: []}
-    while not engine.is_idle:
-        for event in engine.step():
-            found[event.number].append(event.chosen.token)
-        check_blocks(engine)
-    want = generate(MODELS["llama"], [list(range(10))], 9)[0]
-    assert found[parent] == found[child] == want[1:]
-
-
-def test_an_abort_gives_the_blocks_back_at_once() -> None:
-    engine = Engine(MODELS["llama"], num_blocks=20, block_size=2)
-    numbers = [engine.add([1, 2, 3], SamplingParams(max_tokens=10)) for _ in range(3)]
-    engine.step()
-    for number in numbers:
-        engine.abort(number)
-        engine.abort(number)
-        check_blocks(engine)
-    assert engine.is_idle
-    assert engine.blocks.num_in_use == 0
-
-
-def test_end_tokens_end_an_answer_and_are_no_part_of_it() -> None:
-    plain = generate(MODELS["llama"], [[5, 6, 7]], 6)[0]
-    engine = Engine(MODELS["llama"], end_tokens=[plain[3]])
-    out = engine.generate([[5, 6, 7]], SamplingParams(max_tokens=6))[0]
-    assert (out.tokens, out.finish_reason) == (plain[: plain.index(plain[3])], "stop")
-    whole = engine.generate([[5, 6, 7]], SamplingParams(max_tokens=6, ignore_eos=True))[0]
-    assert (whole.tokens, whole.finish_reason) == (plain, "length")
-    own = engine.generate([[5, 6, 7]], SamplingParams(max_tokens=6, ignore_eos=True, stop_token_ids=(plain[1],)))[0]
-    assert own.tokens == plain[: plain.index(plain[1])]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "params", "cause"),
-    [
-        ([], {}, "empty"),
-        ([300], {}, r"not in 0\.\.299"),
-        ([-1], {}, r"not in 0\.\.299"),
-        ([1] * 64, {}, "64 tokens, the limit is 64"),
-        ([1], {"max_tokens": 0}, "max_tokens is 0"),
-        ([1] * 20, {"max_tokens": 30}, "50 tokens, the cache has room for 40"),
-    ],
-)
-def test_what_can_never_be_served_is_refused_with_the_limit(prompt: list[int], params: dict, cause: str) -> None:
-    engine = Engine(MODELS["llama"], num_blocks=10, block_size=4)
-    with pytest.raises(UsageError, match=cause) as raised:
-        engine.add(prompt, SamplingParams(**params))
-    assert raised.value.remedy
-    assert engine.is_idle
-
-
-def test_a_model_that_is_no_decoder_is_refused() -> None:
-    from openbook.lm.presets import new_config
-
-    with pytest.raises(ModelUnavailable, match="bert"):
-        Engine(new_model(new_config("bert", "1m", 50, 32)))
-
-
-def test_sixteen_bit_keys_under_float32() -> None:
-    engine = Engine(MODELS["llama"], kv_dtype=torch.bfloat16)
-    out = engine.generate([[5, 6, 7], [8, 9]], SamplingParams(max_tokens=3))
-    assert all(len(one.tokens) == 3 for one in out)
+def test_a_fresh_model_chats_at_once(tmp_path: Path) -> None:
+    write_fresh(tmp_path / "new", "qwen3", "1m", max_seq_len=256)
+    with Engine.load(tmp_path / "new") as engine:
+        chat = engine.chat()
+        assert chat.limits.context_tokens == 256
+        answer = chat.complete(
+            ChatRequest((Message.of("user", "你好?"),), SamplingParams(max_tokens=5, ignore_eos=True))
+        )
+    assert answer.completion_tokens == 5

@@ -1,199 +1,143 @@
-"""The engine: token ids in, token ids out, any number of requests at once, one ragged forward pass a step."""
+"""The engine as a program uses it: a checkpoint directory in, answers out, closed at the end."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterable
-from collections.abc import Sequence as Items
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
-from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
-from openbook.lm.checkpoint import read_json
-from openbook.lm.families.base import Family
-from openbook.serving.engine.blocks import BlockManager
-from openbook.serving.engine.runner import Runner
-from openbook.serving.engine.sampler import Chosen, choose
-from openbook.serving.engine.scheduler import Scheduler
-from openbook.serving.engine.sequence import FinishReason, Sequence
+from openbook.lm.load import load_model
+from openbook.lm.memory import kv_bytes
+from openbook.lm.quantization.prepare import Precision, prepare
+from openbook.serving.engine.core import BLOCK_SIZE, EngineCore, Output, end_tokens_of
+from openbook.serving.engine.loop import EngineLoop, Ticket
 
-BLOCK_SIZE = 16
+if TYPE_CHECKING:
+    from openbook.lm.families.base import Family
+    from openbook.serving.chat.local import LocalChatModel
 
-
-class Event(NamedTuple):
-    """A token of request `number`; `finish_reason` with the last one. `is_end`: it is an end token, no part of the answer."""
-
-    number: int
-    chosen: Chosen
-    finish_reason: FinishReason | None = None
-    is_end: bool = False
-
-
-class Output(NamedTuple):
-    """What became of a request: its new tokens, an end token left out."""
-
-    tokens: list[int]
-    finish_reason: FinishReason
-    num_prompt: int
-    num_cached: int
+KvDtype = Literal["bf16", "fp32"]
+_KV_SHARE = 0.3
+"""Of the memory that is free after loading; what `max_num_seqs` full sequences need is enough."""
 
 
 class Engine:
-    """Runs requests on a decoder-only model. For one thread: call `step` until `is_idle`, or `generate`.
+    """A model that answers any number of threads. A context manager; `load` makes one."""
 
-    `num_blocks` blocks of `block_size` tokens hold keys and values; `max_seq_len`: the most tokens of a request, prompt and
-    answer. Raises UsageError for limits that cannot be and ModelUnavailable for a model that is no decoder.
-    """
+    def __init__(self, core: EngineCore, directory: Path) -> None:
+        self.directory = directory
+        self.loop = EngineLoop(core)
 
-    def __init__(
-        self,
-        model: Family,
+    @classmethod
+    def load(
+        cls,
+        directory: Path | str,
         *,
-        num_blocks: int = 1_024,
-        block_size: int = BLOCK_SIZE,
+        quantize: Literal["int8", "int4"] | None = None,
+        max_seq_len: int | None = None,
         max_num_seqs: int = 32,
         max_step_tokens: int = 1_024,
-        max_seq_len: int | None = None,
-        kv_dtype: torch.dtype | None = None,
-        end_tokens: Iterable[int] = (),
-    ) -> None:
-        if not model.causal:
-            raise ModelUnavailable(
-                f"a {model.config.model_type} model does not write from left to right",
-                "serve a decoder-only model; an encoder-decoder writes through openbook.lm.generate",
-            )
-        if min(num_blocks, block_size, max_num_seqs, max_step_tokens) < 1:
-            raise UsageError(
-                "num_blocks, block_size, max_num_seqs and max_step_tokens must be 1 or more", "give larger ones"
-            )
-        self.model = model
-        self.max_seq_len = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
-        self.end_tokens = frozenset(end_tokens)
-        self.blocks = BlockManager(num_blocks, block_size)
-        self.scheduler = Scheduler(self.blocks, max_num_seqs, max_step_tokens)
-        self.runner = Runner(model, num_blocks, block_size, kv_dtype or model.dtype)
-        self._sequences: dict[int, Sequence] = {}
-        self._next = 0
+        kv_cache_gb: float | None = None,
+        kv_dtype: KvDtype | None = None,
+    ) -> Engine:
+        """The decoder in a Hugging Face directory or a GGUF file, prepared for this processor.
 
-    def add(self, prompt: Items[int], params: SamplingParams | None = None, *, salt: bytes = b"") -> int:
-        """Takes a request; its number. `salt`: what its prefixes may be shared within, e.g. a user.
-
-        Raises UsageError for an empty prompt, a token that the model does not have, and one that can never be served, with
-        the limit that stands in its way.
+        `quantize` None: in the dtype that is stored (float16 in float32, which processors compute). `kv_cache_gb`: memory of keys
+        and values; None takes what `max_num_seqs` sequences of `max_seq_len` need, or 30 % of what is free. Raises
+        ModelUnavailable for a checkpoint that is broken or no decoder, UsageError for a setting that cannot be.
         """
-        params = params or SamplingParams()
-        self.check(prompt, params)
-        seed = params.seed if params.seed is not None else secrets.randbits(63)
-        sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt)
-        self._sequences[sequence.number] = sequence
-        self.scheduler.add(sequence)
-        self._next += 1
-        return sequence.number
-
-    def check(self, prompt: Items[int], params: SamplingParams) -> None:
-        """Raises what `add` would raise; changes nothing."""
-        if not prompt:
-            raise UsageError("the prompt is empty", "give at least one token")
-        if params.max_tokens < 1:
-            raise UsageError(f"max_tokens is {params.max_tokens}", "ask for 1 or more")
-        vocabulary = self.model.config.vocab_size
-        if not 0 <= min(prompt) <= max(prompt) < vocabulary:
-            raise UsageError(f"a token of the prompt is not in 0..{vocabulary - 1}", "use the model's own tokenizer")
-        if len(prompt) >= self.max_seq_len:
-            raise UsageError(
-                f"the prompt has {len(prompt):,} tokens, the limit is {self.max_seq_len:,} with the answer",
-                "shorten it, or raise max_seq_len",
-            )
-        most = min(len(prompt) + params.max_tokens, self.max_seq_len)
-        if self.blocks.blocks_for(most) > self.blocks.num_blocks:
-            room = self.blocks.num_blocks * self.blocks.block_size
-            raise UsageError(
-                f"prompt and answer may have {most:,} tokens, the cache has room for {room:,}",
-                "lower max_tokens, or raise kv_cache_gb",
-            )
-
-    @property
-    def is_idle(self) -> bool:
-        return self.scheduler.is_idle
-
-    def step(self) -> list[Event]:
-        """Computes once; the tokens that were chosen. Nothing when there is nothing to do."""
-        plan = self.scheduler.plan()
-        if not plan.pieces:
-            return []
-        numbers, logits = self.runner.run(plan)
-        self.scheduler.computed(plan)
-        sequences = [self._sequences[number] for number in numbers]
-        chosen = choose(logits, sequences) if sequences else []
-        return [self._take(sequence, one) for sequence, one in zip(sequences, chosen, strict=True)]
-
-    def _take(self, sequence: Sequence, chosen: Chosen) -> Event:
-        sequence.tokens.append(chosen.token)
-        params = sequence.params
-        ends = chosen.token in params.stop_token_ids or (chosen.token in self.end_tokens and not params.ignore_eos)
-        reason: FinishReason | None = "stop" if ends else None
-        if reason is None and (len(sequence.output) >= params.max_tokens or len(sequence.tokens) >= self.max_seq_len):
-            reason = "length"
-        if reason is not None:
-            self._finish(sequence, reason)
-        return Event(sequence.number, chosen, reason, ends)
-
-    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
-        self.scheduler.finish(sequence, reason)
-        del self._sequences[sequence.number]
-
-    def abort(self, number: int) -> None:
-        """Ends a request; its blocks are free before the next step. Nothing happens when it has ended."""
-        if number in self._sequences:
-            self._finish(self._sequences[number], "abort")
-
-    def fork(self, number: int, seed: int | None = None) -> int:
-        """A request that begins where `number` is and goes on by itself; they share what they have in common.
-
-        Raises UsageError when `number` is not running.
-        """
-        parent = self._sequences.get(number)
-        if parent is None or parent.status != "running":
-            raise UsageError(f"request {number} is not running", "fork it while it runs")
-        fresh = seed if seed is not None else secrets.randbits(63)
-        child = Sequence(
-            self._next, list(parent.tokens), replace(parent.params, seed=fresh), parent.num_prompt, parent.salt
+        if quantize not in (None, "int8", "int4"):
+            raise UsageError(f"quantize {quantize!r} is not known", "known are int8, int4 and none")
+        if kv_dtype is not None and kv_dtype not in get_args(KvDtype):
+            raise UsageError(f"kv_dtype {kv_dtype!r} is not known", "known are bf16 and fp32")
+        directory = Path(directory)
+        model = load_model(directory)
+        if model.dtype == torch.float16:
+            model = model.float()
+        limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
+        end_tokens = end_tokens_of(directory, model) if directory.is_dir() else frozenset[int]()
+        if model.causal:
+            model = prepare(model, _precision(model, quantize))
+        stored = {"bf16": torch.bfloat16, "fp32": torch.float32, None: model.dtype}[kv_dtype]
+        blocks = _num_blocks(model, limit, max_num_seqs, kv_cache_gb, stored) if model.causal else 1
+        core = EngineCore(
+            model,
+            num_blocks=blocks,
+            max_num_seqs=max_num_seqs,
+            max_step_tokens=max_step_tokens,
+            max_seq_len=limit,
+            kv_dtype=stored,
+            end_tokens=end_tokens,
         )
-        child.num_cached = parent.num_cached
-        self._sequences[child.number] = child
-        self.scheduler.fork(parent, child)
-        self._next += 1
-        return child.number
+        return cls(core, directory)
 
-    def generate(self, prompts: Iterable[Items[int]], params: SamplingParams | Items[SamplingParams]) -> list[Output]:
-        """The answers to all prompts, in their order; with a seed given, prompt i draws from seed + i."""
-        waiting = [list(prompt) for prompt in prompts]
-        each = [params] * len(waiting) if isinstance(params, SamplingParams) else list(params)
-        if isinstance(params, SamplingParams) and params.seed is not None:
-            each = [replace(params, seed=params.seed + i) for i in range(len(waiting))]
-        numbers = [self.add(prompt, one) for prompt, one in zip(waiting, each, strict=True)]
-        sequences = {number: self._sequences[number] for number in numbers}
-        while any(sequence.status != "finished" for sequence in sequences.values()):
-            self.step()
-        return [self._output(sequences[number]) for number in numbers]
+    def __enter__(self) -> Engine:
+        return self
 
-    def _output(self, sequence: Sequence) -> Output:
-        assert sequence.finish_reason is not None
-        tokens = sequence.output
-        if sequence.finish_reason == "stop":
-            tokens = tokens[:-1]
-        return Output(tokens, sequence.finish_reason, sequence.num_prompt, sequence.num_cached)
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends after the step that is under way."""
+        self.loop.close()
+
+    def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"") -> Ticket:
+        """Hands a request in: iterate the ticket for its tokens."""
+        return self.loop.submit(prompt, params, salt=salt)
+
+    def generate(self, prompts: Iterable[Sequence[int]], params: SamplingParams) -> list[Output]:
+        """The answers to all prompts, computed together, in their order. With a seed, prompt i draws from seed + i."""
+        tickets = []
+        for place, prompt in enumerate(prompts):
+            own = params if params.seed is None else replace(params, seed=params.seed + place)
+            tickets.append((len(prompt), self.submit(prompt, own)))
+        return [_output(ticket, count) for count, ticket in tickets]
+
+    def chat(self) -> LocalChatModel:
+        """Text in, text out, by the chat template of the checkpoint. ModelUnavailable when it has none."""
+        from openbook.lm.tokenizers.tokenizer import Tokenizer
+        from openbook.serving.chat.local import LocalChatModel
+
+        return LocalChatModel(self.loop, Tokenizer.load(self.directory), self.directory.name)
 
 
-def end_tokens_of(directory: Path, model: Family) -> frozenset[int]:
-    """The ids that end an answer, of generation_config.json and config.json."""
-    found: set[int] = set()
-    path = directory / "generation_config.json"
-    for said in (model.carried, read_json(path) if path.is_file() else {}):
-        ids = said.get("eos_token_id")
-        found |= set(ids) if isinstance(ids, list) else set() if ids is None else {int(ids)}
-    return frozenset(found)
+def _output(ticket: Ticket, num_prompt: int) -> Output:
+    tokens: list[int] = []
+    for event in ticket:
+        if not event.is_end:
+            tokens.append(event.chosen.token)
+        if event.finish_reason is not None:
+            return Output(tokens, event.finish_reason, num_prompt, event.num_cached)
+    raise AssertionError("a ticket ends with a finish reason")
+
+
+def _precision(model: Family, quantize: Literal["int8", "int4"] | None) -> Precision:
+    if quantize is not None:
+        return quantize
+    return "bfloat16" if model.dtype == torch.bfloat16 else "float32"
+
+
+def _num_blocks(
+    model: Family, max_seq_len: int, max_num_seqs: int, kv_cache_gb: float | None, dtype: torch.dtype
+) -> int:
+    """UsageError when there is no room for one sequence."""
+    block = kv_bytes(model, BLOCK_SIZE, 1) * dtype.itemsize // model.dtype.itemsize
+    one = -(-max_seq_len // BLOCK_SIZE)
+    wanted = one * max_num_seqs
+    budget = int(kv_cache_gb * 1e9) if kv_cache_gb is not None else int(_KV_SHARE * _free_bytes())
+    found = min(wanted, budget // block) if kv_cache_gb is None else budget // block
+    if found < 1:
+        raise UsageError(
+            f"{budget / 1e9:.3f} GB hold no block of keys and values ({block / 1e9:.3f} GB)", "raise kv_cache_gb"
+        )
+    return found
+
+
+def _free_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.core.messages import SamplingParams
-from openbook.serving.engine.engine import Engine, Event
+from openbook.serving.engine.core import EngineCore, Event
 
 _Command = tuple["Ticket", list[int], SamplingParams, bytes] | tuple["Ticket"] | None
 """A new request, one to cancel, or the end."""
@@ -41,7 +41,7 @@ class Ticket:
 class EngineLoop:
     """Runs `engine` until `close`. A context manager."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineCore) -> None:
         self.engine = engine
         self._inbox: SimpleQueue[_Command] = SimpleQueue()
         self._tickets: dict[int, Ticket] = {}
@@ -63,7 +63,7 @@ class EngineLoop:
         return self._fault is None and not self._is_closed
 
     def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"") -> Ticket:
-        """Hands a request in. Raises UsageError as `Engine.add` does, ModelUnavailable when the engine has ended."""
+        """Hands a request in. Raises UsageError as `EngineCore.add` does, ModelUnavailable when the engine has ended."""
         if not self.is_alive:
             cause = f"the engine has stopped ({self._fault})" if self._fault else "the engine is closed"
             raise ModelUnavailable(cause, "start it again")

@@ -1,0 +1,203 @@
+"""The engine: token ids in, token ids out, any number of requests at once, one ragged forward pass a step."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.core.messages import SamplingParams
+from openbook.lm.checkpoint import read_json
+from openbook.lm.families.base import Family
+from openbook.serving.engine.blocks import BlockManager
+from openbook.serving.engine.runner import Runner
+from openbook.serving.engine.sampler import Chosen, choose
+from openbook.serving.engine.scheduler import Scheduler
+from openbook.serving.engine.sequence import FinishReason, Sequence
+
+BLOCK_SIZE = 16
+
+
+class Event(NamedTuple):
+    """A token of request `number`; `finish_reason` with the last one. `is_end`: it is an end token, no part of the answer.
+
+    `num_cached`: tokens of the prompt that did not have to be computed.
+    """
+
+    number: int
+    chosen: Chosen
+    finish_reason: FinishReason | None = None
+    is_end: bool = False
+    num_cached: int = 0
+
+
+class Output(NamedTuple):
+    """What became of a request: its new tokens, an end token left out."""
+
+    tokens: list[int]
+    finish_reason: FinishReason
+    num_prompt: int
+    num_cached: int
+
+
+class EngineCore:
+    """Runs requests on a decoder-only model. For one thread: call `step` until `is_idle`, or `generate`.
+
+    `num_blocks` blocks of `block_size` tokens hold keys and values; `max_seq_len`: the most tokens of a request, prompt and
+    answer. Raises UsageError for limits that cannot be and ModelUnavailable for a model that is no decoder.
+    """
+
+    def __init__(
+        self,
+        model: Family,
+        *,
+        num_blocks: int = 1_024,
+        block_size: int = BLOCK_SIZE,
+        max_num_seqs: int = 32,
+        max_step_tokens: int = 1_024,
+        max_seq_len: int | None = None,
+        kv_dtype: torch.dtype | None = None,
+        end_tokens: Iterable[int] = (),
+    ) -> None:
+        if not model.causal:
+            raise ModelUnavailable(
+                f"a {model.config.model_type} model does not write from left to right",
+                "serve a decoder-only model; an encoder-decoder writes through openbook.lm.generate",
+            )
+        if min(num_blocks, block_size, max_num_seqs, max_step_tokens) < 1:
+            raise UsageError(
+                "num_blocks, block_size, max_num_seqs and max_step_tokens must be 1 or more", "give larger ones"
+            )
+        self.model = model
+        self.max_seq_len = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
+        self.end_tokens = frozenset(end_tokens)
+        self.blocks = BlockManager(num_blocks, block_size)
+        self.scheduler = Scheduler(self.blocks, max_num_seqs, max_step_tokens)
+        self.runner = Runner(model, num_blocks, block_size, kv_dtype or model.dtype)
+        self._sequences: dict[int, Sequence] = {}
+        self._next = 0
+
+    def add(self, prompt: Items[int], params: SamplingParams | None = None, *, salt: bytes = b"") -> int:
+        """Takes a request; its number. `salt`: what its prefixes may be shared within, e.g. a user.
+
+        Raises UsageError for an empty prompt, a token that the model does not have, and one that can never be served, with
+        the limit that stands in its way.
+        """
+        params = params or SamplingParams()
+        self.check(prompt, params)
+        seed = params.seed if params.seed is not None else secrets.randbits(63)
+        sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt)
+        self._sequences[sequence.number] = sequence
+        self.scheduler.add(sequence)
+        self._next += 1
+        return sequence.number
+
+    def check(self, prompt: Items[int], params: SamplingParams) -> None:
+        """Raises what `add` would raise; changes nothing."""
+        if not prompt:
+            raise UsageError("the prompt is empty", "give at least one token")
+        if params.max_tokens < 1:
+            raise UsageError(f"max_tokens is {params.max_tokens}", "ask for 1 or more")
+        vocabulary = self.model.config.vocab_size
+        if not 0 <= min(prompt) <= max(prompt) < vocabulary:
+            raise UsageError(f"a token of the prompt is not in 0..{vocabulary - 1}", "use the model's own tokenizer")
+        if len(prompt) >= self.max_seq_len:
+            raise UsageError(
+                f"the prompt has {len(prompt):,} tokens, the limit is {self.max_seq_len:,} with the answer",
+                "shorten it, or raise max_seq_len",
+            )
+        most = min(len(prompt) + params.max_tokens, self.max_seq_len)
+        if self.blocks.blocks_for(most) > self.blocks.num_blocks:
+            room = self.blocks.num_blocks * self.blocks.block_size
+            raise UsageError(
+                f"prompt and answer may have {most:,} tokens, the cache has room for {room:,}",
+                "lower max_tokens, or raise kv_cache_gb",
+            )
+
+    @property
+    def is_idle(self) -> bool:
+        return self.scheduler.is_idle
+
+    def step(self) -> list[Event]:
+        """Computes once; the tokens that were chosen. Nothing when there is nothing to do."""
+        plan = self.scheduler.plan()
+        if not plan.pieces:
+            return []
+        numbers, logits = self.runner.run(plan)
+        self.scheduler.computed(plan)
+        sequences = [self._sequences[number] for number in numbers]
+        chosen = choose(logits, sequences) if sequences else []
+        return [self._take(sequence, one) for sequence, one in zip(sequences, chosen, strict=True)]
+
+    def _take(self, sequence: Sequence, chosen: Chosen) -> Event:
+        sequence.tokens.append(chosen.token)
+        params = sequence.params
+        ends = chosen.token in params.stop_token_ids or (chosen.token in self.end_tokens and not params.ignore_eos)
+        reason: FinishReason | None = "stop" if ends else None
+        if reason is None and (len(sequence.output) >= params.max_tokens or len(sequence.tokens) >= self.max_seq_len):
+            reason = "length"
+        if reason is not None:
+            self._finish(sequence, reason)
+        return Event(sequence.number, chosen, reason, ends, sequence.num_cached)
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        self.scheduler.finish(sequence, reason)
+        del self._sequences[sequence.number]
+
+    def abort(self, number: int) -> None:
+        """Ends a request; its blocks are free before the next step. Nothing happens when it has ended."""
+        if number in self._sequences:
+            self._finish(self._sequences[number], "abort")
+
+    def fork(self, number: int, seed: int | None = None) -> int:
+        """A request that begins where `number` is and goes on by itself; they share what they have in common.
+
+        Raises UsageError when `number` is not running.
+        """
+        parent = self._sequences.get(number)
+        if parent is None or parent.status != "running":
+            raise UsageError(f"request {number} is not running", "fork it while it runs")
+        fresh = seed if seed is not None else secrets.randbits(63)
+        child = Sequence(
+            self._next, list(parent.tokens), replace(parent.params, seed=fresh), parent.num_prompt, parent.salt
+        )
+        child.num_cached = parent.num_cached
+        self._sequences[child.number] = child
+        self.scheduler.fork(parent, child)
+        self._next += 1
+        return child.number
+
+    def generate(self, prompts: Iterable[Items[int]], params: SamplingParams | Items[SamplingParams]) -> list[Output]:
+        """The answers to all prompts, in their order; with a seed given, prompt i draws from seed + i."""
+        waiting = [list(prompt) for prompt in prompts]
+        each = [params] * len(waiting) if isinstance(params, SamplingParams) else list(params)
+        if isinstance(params, SamplingParams) and params.seed is not None:
+            each = [replace(params, seed=params.seed + i) for i in range(len(waiting))]
+        numbers = [self.add(prompt, one) for prompt, one in zip(waiting, each, strict=True)]
+        sequences = {number: self._sequences[number] for number in numbers}
+        while any(sequence.status != "finished" for sequence in sequences.values()):
+            self.step()
+        return [self._output(sequences[number]) for number in numbers]
+
+    def _output(self, sequence: Sequence) -> Output:
+        assert sequence.finish_reason is not None
+        tokens = sequence.output
+        if sequence.finish_reason == "stop":
+            tokens = tokens[:-1]
+        return Output(tokens, sequence.finish_reason, sequence.num_prompt, sequence.num_cached)
+
+
+def end_tokens_of(directory: Path, model: Family) -> frozenset[int]:
+    """The ids that end an answer, of generation_config.json and config.json."""
+    found: set[int] = set()
+    path = directory / "generation_config.json"
+    for said in (model.carried, read_json(path) if path.is_file() else {}):
+        ids = said.get("eos_token_id")
+        found |= set(ids) if isinstance(ids, list) else set() if ids is None else {int(ids)}
+    return frozenset(found)
