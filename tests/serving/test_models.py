@@ -8,8 +8,11 @@ import pytest
 
 from openbook.core.config import ModelEntry, Settings
 from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.core.messages import ChatRequest, Message, SamplingParams
+from openbook.lm.fresh import write_fresh
 from openbook.serving.endpoint import Endpoint, parse_endpoint
 from openbook.serving.models import open_chat_model
+from openbook.serving.remote import RemoteChatModel
 
 SETTINGS = Settings(models={"office": ModelEntry(url="https://models.example/v1", model="big")})
 
@@ -24,7 +27,9 @@ SETTINGS = Settings(models={"office": ModelEntry(url="https://models.example/v1"
     ],
 )
 def test_names_become_endpoints(spec: str, endpoint: Endpoint) -> None:
-    assert open_chat_model(spec, SETTINGS).endpoint == endpoint
+    found = open_chat_model(spec, SETTINGS)
+    assert isinstance(found, RemoteChatModel)
+    assert found.endpoint == endpoint
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,16 @@ def test_an_unknown_name_gets_the_nearest_known_one() -> None:
         open_chat_model("ofice", SETTINGS)
 
 
-def test_a_directory_is_said_to_need_a_server(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="--model http"):
+def test_a_directory_is_loaded_once_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBOOK_HOME", str(tmp_path))
+    directory = tmp_path / "models" / "acme" / "tiny"
+    write_fresh(directory, "llama", "1m", max_seq_len=128)
+    chat = open_chat_model(str(directory), SETTINGS)
+    assert open_chat_model("acme/tiny", SETTINGS) is open_chat_model("tiny", SETTINGS) is chat
+    request = ChatRequest((Message.of("user", "Hello?"),), SamplingParams(max_tokens=3, ignore_eos=True))
+    assert chat.complete(request).completion_tokens == 3
+
+
+def test_a_directory_without_a_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"config\.json"):
         open_chat_model(str(tmp_path), SETTINGS)
