@@ -66,15 +66,17 @@ def rendered(
     chat = Chat(source, tokenizer.source, plain, {"documents": None} | given | {"tools": listed}, add_generation_prompt)
     specials = [tokenizer.token_of(number) for number in tokenizer.special_ids]
     text, places = spans_of(chat, specials) if wants_spans else (chat.text(), [])
-    encoding = tokenizer.locate(text)
-    ids: list[int] = encoding.ids
+    encoding = tokenizer.locate(text) if places else None
+    ids: list[int] = tokenizer.encode(text, False) if encoding is None else encoding.ids
     bos = tokenizer.bos_id
     if bos is not None and ids[:2] == [bos, bos]:
         raise ModelUnavailable(f"the chat template of {tokenizer.source} writes bos twice", "take one out of it")
-    starts = [start for start, _ in encoding.offsets]
-    ends = [end for _, end in encoding.offsets]
-    spans = [Span(start, end, bisect_right(ends, start), bisect_left(starts, end)) for start, end in places]
-    return Rendered(text, ids, spans)
+    return Rendered(text, ids, [] if encoding is None else _token_spans(encoding.offsets, places))
+
+
+def _token_spans(offsets: Sequence[tuple[int, int]], places: Sequence[tuple[int, int]]) -> list[Span]:
+    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+    return [Span(start, end, bisect_right(ends, start), bisect_left(starts, end)) for start, end in places]
 
 
 def _chosen(tokenizer: Tokenizer, name: str | None, has_tools: bool) -> str:

@@ -8,15 +8,17 @@ behaves so that nothing can be told, that is an error, not a guess.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.lm.tokenizers.jinja_sandbox import BEGIN, END, rendered_text
 
 _MARKED = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+_CAPTURES = re.compile(r"\{%[-+]?\s*(?:macro|call|filter|set\s+[\w.]+\s*(?:\||[-+]?%\}))")
+"""What takes in the text of a block before it is written, and so could change the marks in it."""
 _PRIVATE = range(0xE000, 0xF8FF)
 _REMEDY = "mark the assistant's part in its chat template: {% generation %} ... {% endgeneration %}"
 Place = tuple[int, int]
@@ -55,9 +57,9 @@ def spans_of(chat: Chat, specials: Sequence[str]) -> tuple[str, list[Place]]:
 
     Raises ModelUnavailable where the template does not let the places be told.
     """
-    text = chat.text()
     if _MARKED.search(chat.source):
-        return text, _marked(chat, text)
+        return _marked(chat)
+    text = chat.text()
     turns = [place for place, message in enumerate(chat.messages) if message.get("role") == "assistant"]
     if not turns:
         return text, []
@@ -76,14 +78,14 @@ def spans_of(chat: Chat, specials: Sequence[str]) -> tuple[str, list[Place]]:
     return text, places
 
 
-def _marked(chat: Chat, text: str) -> list[Place]:
-    marks = _unused(text, 2)
+def _marked(chat: Chat) -> tuple[str, list[Place]]:
+    given = str(chat.messages) + str(chat.variables) + chat.source
+    marks = _unused(given, 2)
     begin, end = marks[0], marks[1]
-    with_marks = chat.text(**{BEGIN: begin, END: end})
     places: list[Place] = []
     at, opened = 0, -1
     plain: list[str] = []
-    for part in re.split(f"([{begin}{end}])", with_marks):
+    for part in re.split(f"([{begin}{end}])", chat.text(**{BEGIN: begin, END: end})):
         if part == begin and opened < 0:
             opened = at
         elif part == end and opened >= 0:
@@ -94,9 +96,10 @@ def _marked(chat: Chat, text: str) -> list[Place]:
         else:
             plain.append(part)
             at += len(part)
-    if "".join(plain) != text:
+    text = "".join(plain)
+    if _CAPTURES.search(chat.source) and text != chat.text():
         raise _unclear(chat, "it changes what {% generation %} encloses")
-    return places
+    return text, places
 
 
 def _start(chat: Chat, text: str, turn: int) -> int:
@@ -163,8 +166,8 @@ def _try(chat: Chat) -> str | None:
 
 def _unused(text: str, count: int) -> str:
     """Characters of the private area that are not in `text`."""
-    there: Iterable[str] = set(text)
-    return "".join([chr(code) for code in _PRIVATE if chr(code) not in there][:count])
+    free = (chr(code) for code in _PRIVATE if chr(code) not in text)
+    return "".join(islice(free, count))
 
 
 def _unclear(chat: Chat, cause: str) -> ModelUnavailable:

@@ -117,8 +117,7 @@ class Tokenizer:
 
         A special token that stands in the text is that token. UsageError for lone surrogates, which no UTF-8 has.
         """
-        ids: list[int] = self.backend.encode(_sound(text), add_special_tokens=add_special_tokens).ids
-        return ids
+        return self.encode_batch([text], add_special_tokens)[0]
 
     def encode_batch(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[list[int]]:
         """`encode` of each text, on all cores."""
