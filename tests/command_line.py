@@ -14,11 +14,12 @@ class Cli:
     def __init__(self, home: Path) -> None:
         self.home = home
 
-    def __call__(self, *arguments: object, code: int = 0, **environment: str) -> str:
+    def __call__(self, *arguments: object, code: int = 0, stdin: str | None = None, **environment: str) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "openbook", *map(str, arguments)],
             env=os.environ | {"OPENBOOK_HOME": str(self.home)} | environment,
             capture_output=True,
+            input=stdin,
             text=True,
             timeout=120,
             check=False,

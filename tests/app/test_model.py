@@ -32,6 +32,7 @@ def test_a_fresh_model_is_listed_shown_and_loaded(cli: Cli, made: Path) -> None:
     assert shown["serving"]["weights"] == 4 * shown["parameters"]
     assert shown["serving"]["kv_cache"] == 2 * 4 * 2 * 32 * 64 * 2 * 4
     assert "<|im_start|>" in shown["chat_template"]
+    assert shown["tokenizer"] == "8,192 tokens"
     text = cli("model", "show", made)
     assert "memory" in text
     assert "chat template" in text
@@ -56,3 +57,10 @@ def test_errors_name_the_remedy(cli: Cli, made: Path, tmp_path: Path) -> None:
     cli("model", "pull", "../etc", code=2)
     cli("model", "pull", "acme/tiny", code=1, HF_ENDPOINT="http://127.0.0.1:1")
     assert "cannot be reached" in cli.errors
+
+
+def test_a_fresh_model_talks_in_the_terminal(cli: Cli, made: Path) -> None:
+    said = cli("run", "tiny", "--max-tokens", 4, "--seed", 1, stdin="Hello?\nAnd then?\n\n")
+    assert len(said.splitlines()) >= 2
+    cli("run", "tiny", "--quantize", "int2", code=2, stdin="")
+    assert "known are int8, int4 and none" in cli.errors

@@ -43,6 +43,7 @@ class Described:
     batch: int
     serving: dict[str, int]
     training: dict[str, int]
+    tokenizer: str
     chat_template: str
 
     def to_plain(self) -> dict[str, Any]:
@@ -60,6 +61,7 @@ class Described:
             yield f"  memory        {title}, {self.batch} x {self.context:,} tokens: {sum(memory.values()) / 1e6:,.1f} MB"
             for part, count in memory.items():
                 yield f"    {part:24} {count / 1e6:>15,.1f} MB"
+        yield f"  tokenizer     {self.tokenizer}"
         yield "  chat template" + ("  none" if not self.chat_template else "")
         for line in self.chat_template.splitlines():
             yield f"    {line}"
@@ -135,8 +137,22 @@ def describe(directory: Path, *, context: int, batch: int, dtype: str | None = N
         batch=batch,
         serving={key: value for key, value in asdict(serving).items() if value},
         training={key: value for key, value in asdict(training).items() if value},
+        tokenizer=_tokenizer(directory, model.config.vocab_size),
         chat_template=_template(directory),
     )
+
+
+def _tokenizer(directory: Path, vocab_size: int) -> str:
+    """How many tokens it has, or what is wrong with it."""
+    from openbook.lm.tokenizers.tokenizer import Tokenizer
+    from openbook.lm.tokenizers.vocabulary import check_vocabulary
+
+    try:
+        tokenizer = Tokenizer.load(directory)
+        spare = check_vocabulary(tokenizer, vocab_size)
+    except ModelUnavailable as error:
+        return error.message
+    return f"{tokenizer.vocab_size:,} tokens" + (f", {spare:,} rows of the model unused" if spare else "")
 
 
 def _is_blank(value: object) -> bool:

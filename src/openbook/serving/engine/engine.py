@@ -100,11 +100,14 @@ class Engine:
         return [_output(ticket, count) for count, ticket in tickets]
 
     def chat(self) -> LocalChatModel:
-        """Text in, text out, by the chat template of the checkpoint. ModelUnavailable when it has none."""
+        """Text in, text out, by the chat template of the checkpoint. ModelUnavailable for a tokenizer of another model."""
         from openbook.lm.tokenizers.tokenizer import Tokenizer
+        from openbook.lm.tokenizers.vocabulary import check_vocabulary
         from openbook.serving.chat.local import LocalChatModel
 
-        return LocalChatModel(self.loop, Tokenizer.load(self.directory), self.directory.name)
+        tokenizer = Tokenizer.load(self.directory)
+        check_vocabulary(tokenizer, self.loop.engine.model.config.vocab_size)
+        return LocalChatModel(self.loop, tokenizer, self.directory.name)
 
 
 def _output(ticket: Ticket, num_prompt: int) -> Output:

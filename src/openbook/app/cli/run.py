@@ -1,0 +1,58 @@
+"""`openbook run`: a conversation with a model in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME|DIR", help="A name from `model list`, a directory, or a GGUF file.")
+    ],
+    quantize: Annotated[
+        str, typer.Option("--quantize", help="int8, int4 or none; int8 is the fastest on most processors.")
+    ] = "none",
+    system: Annotated[
+        str | None, typer.Option("--system", help="What the model is told before the conversation.")
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.0)] = 0.7,
+    top_p: Annotated[float, typer.Option("--top-p", min=0.0, max=1.0)] = 0.95,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The most tokens of an answer.")] = 512,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same draws again.")] = None,
+) -> None:
+    """Chat with a local model in the terminal. An empty line ends it; Ctrl-C ends an answer."""
+    from openbook.app.cli.options import visible
+    from openbook.core.messages import ChatRequest, Message, SamplingParams
+    from openbook.core.threads import set_thread_environment
+    from openbook.lm.hub import model_directory
+
+    set_thread_environment()
+    from openbook.serving.engine.engine import Engine
+
+    directory: Path = model_directory(model)
+    sampling = SamplingParams(temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed)
+    history = [Message.of("system", system)] if system else []
+    with Engine.load(directory, quantize=None if quantize == "none" else quantize, max_num_seqs=1) as engine:  # type: ignore[arg-type]
+        chat = engine.chat()
+        while True:
+            try:
+                text = input("> " if sys.stdin.isatty() else "").strip()
+            except EOFError:
+                break
+            if not text:
+                break
+            history.append(Message.of("user", text))
+            stream = chat.stream(ChatRequest(tuple(history), sampling))
+            pieces: list[str] = []
+            try:
+                for piece in stream:
+                    pieces.append(piece)
+                    print(visible(piece), end="", flush=True)
+            except KeyboardInterrupt:
+                stream.close()
+            print()
+            history.append(Message.of("assistant", "".join(pieces)))
