@@ -34,6 +34,7 @@ from openbook.lm.dense import dense
 from openbook.lm.families.base import Family
 from openbook.lm.generate import generate
 from openbook.lm.load import empty_model, new_model, save_model
+from openbook.lm.memory import training_memory
 from openbook.lm.nn.batch import Batch
 from openbook.lm.presets import new_config
 from openbook.lm.quantization.prepare import prepare
@@ -267,3 +268,32 @@ def test_the_origin_is_the_same_in_every_dtype_and_another_for_other_weights() -
 
 def test_settings_are_shown_by_what_differs() -> None:
     assert described(LoraSettings(r=4, is_dora=True)) == "LoraSettings(r=4, is_dora=True)"
+
+
+@pytest.mark.parametrize("kind", ["lora", "bottleneck", *VIRTUAL])
+def test_the_memory_of_an_adapted_model_is_known_without_running_it(kind: str) -> None:
+    model = fresh()
+    whole = training_memory(model, 16, 2)
+    found = training_memory(model, 16, 2, trainable=attach(model, (CHANGES | VIRTUAL)[kind]).trained)
+    assert found.optimizer < whole.optimizer
+    assert found.gradients == found.optimizer // 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", [*CHANGES, *VIRTUAL])
+def test_on_a_device_it_learns_the_same(kind: str) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        model = fresh().to(device)
+        attach(model, (CHANGES | VIRTUAL)[kind])
+        model.eval()
+        ids = IDS.to(device)
+        with torch.no_grad():
+            for parameter in adapter_parameters(model, "default"):
+                parameter += 0.05
+        logits = dense(model, ids)
+        logits.logsumexp(-1).sum().backward()
+        grads = [one.grad for one in adapter_parameters(model, "default") if one.grad is not None]
+        found.append([one.detach().cpu() for one in (logits, *grads)])
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours - theirs).abs().max() < 1e-3 * ours.abs().max().clamp_min(1)

@@ -127,6 +127,19 @@ def test_four_bits_without_the_kernel_are_the_plain_form(monkeypatch: pytest.Mon
     assert (logits(model) - want).abs().max() < 3e-2 * want.abs().max()
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8", "int4"])
+def test_on_a_device_it_gives_the_same(precision: Precision) -> None:
+    want = logits(prepare(drawn("qwen3"), precision))
+    model = prepare(drawn("qwen3").to("cuda"), precision)
+    ids, batch = torch.arange(20, device="cuda") * 7 % 300, Batch.of([9, 11], device="cuda")
+    with torch.inference_mode():
+        got = model(ids, batch).float().cpu()
+    assert (got - want).abs().max() < 4e-2 * want.abs().max()
+    with pytest.raises(ValueError, match="save the model before"):
+        save_model(model, Path("nowhere"))
+
+
 def test_four_bits_take_less_than_a_third_of_sixteen() -> None:
     plain = drawn("llama", hidden_size=256, intermediate_size=512)
     wanted = sum(one.weight.numel() for one in plain.modules() if isinstance(one, Linear)) * 2

@@ -104,8 +104,9 @@ class Prompt(Virtual):
         """The model reads the embeddings as a sequence of its own, at positions 0 to P - 1."""
         P, device = self.num_virtual_tokens, self.embeddings.device
         kept = KeptCache()
-        positions, starts = torch.arange(P, device=device), torch.tensor([0, P], device=device)
+        positions, starts = torch.arange(P, device=device), torch.arange(2, device=device) * P
         batch = Batch(positions, starts, cache=kept, lengths=starts[1:])
+        batch.__dict__["runs"] = [Run(0, 1, P, 0, P)]  # known here: nothing has to be read from a device
         embeddings = self.embeddings.to(model.dtype)
         model(torch.zeros_like(positions), batch, input_embeds=embeddings, rows=positions[-1:], head="hidden")
         return [kept.layers[layer] for layer in sorted(kept.layers)]

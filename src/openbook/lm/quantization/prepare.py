@@ -18,7 +18,7 @@ from openbook.lm.nn.mlp import GatedMlp, Mlp, activate
 from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.quantization.dynamic import DynamicInt8Linear
 from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
-from openbook.lm.quantization.integers import Int4Linear
+from openbook.lm.quantization.integers import Int4Linear, Int8Linear
 from openbook.lm.quantization.one_pass import OnePassNorm, turn_in_place
 from openbook.lm.quantization.onednn import PackedGatedMlp, PackedLinear
 
@@ -35,14 +35,15 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     "int8": 8-bit weights and, as they come, activations. "int4": 4-bit weights in groups of `group_size` and, where the
     processor has VNNI, 8-bit activations. Beside integers, norms, embeddings and what flows between layers are bfloat16. A
     head that is tied to the table of tokens becomes a packed copy: the table stays as it is for looking up. The experts of a
-    mixture keep their floats. Raises UsageError for another precision and for a model with adapters.
+    mixture keep their floats. A model that is not on the CPU gets the fused product and the plain forms. Raises UsageError
+    for another precision and for a model with adapters.
     """
     if any(isinstance(module, Slot) for module in model.modules()):
         raise UsageError("the model has adapters", "merge or detach them, and prepare it then")
     if precision not in get_args(FloatPrecision) + ("int8", "int4"):
         raise UsageError(f"precision {precision!r} is not known", "known are float32, bfloat16, int8 and int4")
     if precision == "int8":
-        return _with_integers(model, DynamicInt8Linear)
+        return _with_integers(model, eight_bits)
     if precision == "int4":
         return _with_integers(model, lambda source: four_bits(source, group_size))
     dtype = DTYPES[precision]
@@ -50,6 +51,10 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     for module in list(model.modules()):
         if isinstance(module, Attention):
             fuse_qkv(module)
+    if not _is_on_cpu(model):
+        return model.eval().requires_grad_(False)
+    for module in list(model.modules()):
+        if isinstance(module, Attention):
             module.turn = turn_in_place
         elif isinstance(module, Mlp):
             module.up, module.is_fused = PackedLinear(module.up, module.activation), True  # type: ignore[assignment]
@@ -64,10 +69,19 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     return model.eval().requires_grad_(False)
 
 
+def eight_bits(source: Linear) -> Packed:
+    """With 8-bit activations on the CPU, else with floats."""
+    return DynamicInt8Linear(source) if _is_on_cpu(source) else Int8Linear(source)
+
+
 def four_bits(source: Linear, group_size: int) -> Packed:
     """In the kernel's order where there is one, else the plain form."""
     plain = Int4Linear(source, group_size)
-    return plain if why_not_int8() else DynamicInt4Linear(plain)
+    return DynamicInt4Linear(plain) if _is_on_cpu(source) and not why_not_int8() else plain
+
+
+def _is_on_cpu(module: nn.Module) -> bool:
+    return next(module.parameters()).device.type == "cpu"
 
 
 class FusedGatedMlp(Packed):
@@ -86,17 +100,18 @@ class FusedGatedMlp(Packed):
 
 def _with_integers(model: Model, make: Callable[[Linear], Packed]) -> Model:
     """The weights are quantized from the floats that the model has, before the rest of it is cast."""
+    on_cpu = _is_on_cpu(model)
     for module in list(model.modules()):
         if isinstance(module, Attention):
             fuse_qkv(module)
-            module.turn = turn_in_place
+            module.turn = turn_in_place if on_cpu else module.turn
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, GatedMlp):
                 setattr(module, name, FusedGatedMlp(child, make))
             elif isinstance(child, Linear):
                 setattr(module, name, make(child))
-            elif isinstance(child, RmsNorm):
+            elif isinstance(child, RmsNorm) and on_cpu:
                 setattr(module, name, OnePassNorm(child))
     for module in model.modules():
         if isinstance(module, OnePassNorm) or not isinstance(module, Packed):
