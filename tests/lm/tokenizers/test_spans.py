@@ -132,6 +132,19 @@ def test_marks_that_are_changed_or_nested_are_an_error() -> None:
         spans(cut, CHATS["two turns"])
 
 
+@pytest.mark.parametrize("name", [*NAMES, ""])
+def test_characters_of_the_private_area_are_text(name: str, tmp_path: Path) -> None:
+    source = chat_template(name) if name else unmarked("chatml")
+    tokenizer = chat_tokenizer(tmp_path, source, *ENDS[name or "chatml"])
+    private = "".join(map(chr, range(0xE000, 0xE010)))
+    chat = [{"role": "user", "content": private}, {"role": "assistant", "content": private[::-1]}]
+    for literal in (False, True):
+        rendered = tokenizer.render(chat, literal=literal)
+        (span,) = rendered.spans
+        assert private[::-1] in rendered.text[span.start : span.end]
+        assert private in rendered.text
+
+
 def test_without_spans_nothing_is_looked_for(tmp_path: Path) -> None:
     rendered = only("{{ messages | tojson }}").render(CHATS["two turns"], spans=False)
     assert rendered.spans == []

@@ -6,13 +6,15 @@ never from parts of it encoded again, for which byte pairs would join otherwise 
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import ImagePart, Message, TextPart
-from openbook.lm.tokenizers.spans import Chat, spans_of
+from openbook.lm.tokenizers.literal import encode_spelled, marked
+from openbook.lm.tokenizers.spans import Chat, spans_of, unused
 
 if TYPE_CHECKING:
     from openbook.lm.tokenizers.tokenizer import Tokenizer
@@ -54,18 +56,28 @@ def rendered(
     add_generation_prompt: bool,
     template: str | None,
     wants_spans: bool,
+    literal: bool,
     variables: Mapping[str, Any],
 ) -> Rendered:
     """See `Tokenizer.render`."""
     if not messages:
         raise UsageError("the chat has no messages", "give at least one")
     source = _chosen(tokenizer, template, tools is not None)
-    plain = [plain_message(message) for message in messages]
-    given = {**tokenizer.special, **plain_data(variables)}
-    listed = None if tools is None else [plain_data(tool) for tool in tools]
-    chat = Chat(source, tokenizer.source, plain, {"documents": None} | given | {"tools": listed}, add_generation_prompt)
+    said = {
+        "messages": [plain_message(message) for message in messages],
+        "tools": None if tools is None else [plain_data(tool) for tool in tools],
+        "more": plain_data(variables),
+    }
     specials = [tokenizer.token_of(number) for number in tokenizer.special_ids]
+    mark = unused(source + json.dumps(said, ensure_ascii=False), 1) if literal else ""
+    if literal:
+        said = marked(said, specials, mark)
+    given = {"documents": None, **tokenizer.special, **said["more"], "tools": said["tools"]}
+    chat = Chat(source, tokenizer.source, said["messages"], given, add_generation_prompt)
     text, places = spans_of(chat, specials) if wants_spans else (chat.text(), [])
+    if mark and mark in text:
+        made = encode_spelled(tokenizer, text, places, mark)
+        return Rendered(made.text, made.ids, _token_spans(made.offsets, made.places))
     encoding = tokenizer.locate(text) if places else None
     ids: list[int] = tokenizer.encode(text, False) if encoding is None else encoding.ids
     bos = tokenizer.bos_id

@@ -7,6 +7,7 @@ behaves so that nothing can be told, that is an error, not a guess.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,8 +80,7 @@ def spans_of(chat: Chat, specials: Sequence[str]) -> tuple[str, list[Place]]:
 
 
 def _marked(chat: Chat) -> tuple[str, list[Place]]:
-    given = str(chat.messages) + str(chat.variables) + chat.source
-    marks = _unused(given, 2)
+    marks = unused(chat.source + json.dumps([chat.messages, chat.variables], ensure_ascii=False), 2)
     begin, end = marks[0], marks[1]
     places: list[Place] = []
     at, opened = 0, -1
@@ -110,7 +110,7 @@ def _start(chat: Chat, text: str, turn: int) -> int:
             return len(prompt)
     # What stands before this turn depends on what follows. Find the previous message instead, and what is written behind it.
     if turn > 0:
-        mark = _unused(text, 1)
+        mark = unused(text, 1)
         answered = _try(chat.thinking().saying(turn - 1, mark).up_to(turn, True))
         whole = _try(chat.saying(turn - 1, mark))
         if answered and whole and answered.count(mark) == whole.count(mark) == 1:
@@ -128,7 +128,7 @@ def _limit(chat: Chat, text: str, turn: int, has_ending: bool) -> int | None:
     alone = _try(chat.up_to(turn + 1, False))
     if alone and text.startswith(alone):
         return len(alone)
-    mark = _unused(text, 1)
+    mark = unused(text, 1)
     changed = _try(chat.saying(turn + 1, mark))
     # Without an ending to look for, the next message's head would be taken for the assistant's.
     if has_ending and changed and changed.count(mark) == 1 and text.startswith(changed[: changed.index(mark)]):
@@ -148,7 +148,7 @@ def _end(chat: Chat, text: str, turn: int, start: int, limit: int | None, ending
 
 def _ending(chat: Chat, turn: int, specials: Sequence[str]) -> str:
     """What the template writes behind a turn, up to its first special token: what a model must say to stop."""
-    mark = _unused(chat.text(), 1)
+    mark = unused(chat.text(), 1)
     last = _try(chat.saying(turn, mark).up_to(turn + 1, False))
     if not last or last.count(mark) != 1:
         raise _unclear(chat, "what it writes behind a turn is not to be found")
@@ -164,7 +164,7 @@ def _try(chat: Chat) -> str | None:
         return None
 
 
-def _unused(text: str, count: int) -> str:
+def unused(text: str, count: int) -> str:
     """Characters of the private area that are not in `text`."""
     free = (chr(code) for code in _PRIVATE if chr(code) not in text)
     return "".join(islice(free, count))

@@ -144,7 +144,7 @@ class Tokenizer:
     def stream(self, skip_special_tokens: bool = False) -> Stream:
         """Decodes token by token; the pieces together are `decode` of all ids, however they are cut."""
         skipped = self.special_ids if skip_special_tokens else frozenset()
-        if self._is_byte_level:
+        if self.is_byte_level:
             return ByteStream(lambda number: b"" if number in skipped else self.bytes_of(number))
         return WindowStream(self.decode, self.token_of, skipped)
 
@@ -170,20 +170,23 @@ class Tokenizer:
         *,
         template: str | None = None,
         spans: bool = True,
+        literal: bool = False,
         **variables: Any,
     ) -> Rendered:
         """A chat as text and ids, with the spans of every assistant turn (see `render.Rendered`).
 
-        `template`: the name of one of `templates`. `spans=False` leaves them out where only a prompt is wanted. `variables`
-        go to the template (`enable_thinking=False`). Raises ModelUnavailable without a template, UsageError for a chat that
-        the template refuses.
+        `template`: the name of one of `templates`. `spans=False` leaves them out where only a prompt is wanted. `literal`:
+        special tokens that stand in the chat itself are text (the template's own stay tokens), so that nobody speaks for
+        another by typing them. `variables` go to the template (`enable_thinking=False`). Raises ModelUnavailable without a
+        template, UsageError for a chat that the template refuses.
         """
         from openbook.lm.tokenizers.render import rendered
 
-        return rendered(self, messages, tools, add_generation_prompt, template, spans, variables)
+        return rendered(self, messages, tools, add_generation_prompt, template, spans, literal, variables)
 
     @cached_property
-    def _is_byte_level(self) -> bool:
+    def is_byte_level(self) -> bool:
+        """Whether tokens are bytes, so that every text comes back."""
         decoder = json.loads(self.backend.decoder.__getstate__()) if self.backend.decoder is not None else {}
         return bool(decoder.get("type") == "ByteLevel")
 
