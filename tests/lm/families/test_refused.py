@@ -28,6 +28,14 @@ ROPE = {"rope_type": "default", "rope_theta": 1e4}
         ("llama", {"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
         ("llama", {"rope_parameters": ROPE | {"partial_rotary_factor": 0.25}}, "partial_rotary_factor 0.25"),
         ("llama", {"rope_scaling": {"type": "mrope", "mrope_section": [2, 1, 1]}}, "rope scaling 'mrope'"),
+        ("llama", {"rope_theta": 0.5}, "rope_theta 0.5"),
+        ("llama", {"rope_scaling": {"rope_type": "linear", "factor": -2.0}}, "factor -2.0"),
+        (
+            "llama",
+            {"rope_scaling": {"rope_type": "longrope", "short_factor": [1.0] * 8}},
+            "long_factor must be 8 numbers",
+        ),
+        ("mistral", {"sliding_window": -4}, "sliding_window -4"),
         ("qwen3", {"rope_parameters": {"full_attention": ROPE}}, "differ from layer to layer"),
         ("qwen2", {"use_sliding_window": True, "layer_types": ["chunked_attention"] * 4}, "'chunked_attention'"),
         ("qwen2", {"num_key_value_heads": ...}, "lacks 'num_key_value_heads'"),
@@ -113,6 +121,24 @@ def test_the_first_bert_checkpoints_have_other_norms_both_heads_and_tied_tensors
     said = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(said | {"architectures": ["BertForMaskedLM"]}))
     assert torch.equal(dense(load_model(tmp_path), IDS), dense(model, IDS))
+
+
+def test_the_first_t5_checkpoints_hold_the_table_three_times_and_a_bias_of_no_use(tmp_path: Path) -> None:
+    model = new_model(FRESH["t5"], seed=2)
+    save_model(model, tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    table = tensors["shared.weight"]
+    old = {f"{stack}.embed_tokens.weight": table.clone() for stack in ("encoder", "decoder")}
+    old["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"] = torch.ones(32, 4)
+    old["lm_head.weight"] = table.clone()
+    save_file(tensors | old, path)
+    config = tmp_path / "config.json"
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps({key: one for key, one in said.items() if key != "scale_decoder_outputs"}))
+    again = load_model(tmp_path)
+    assert again.config == model.config
+    assert torch.equal(dense(again, IDS, decoder_input_ids=IDS), dense(model, IDS, decoder_input_ids=IDS))
 
 
 def test_a_pooler_that_the_architecture_does_not_use_is_left_alone(tmp_path: Path) -> None:

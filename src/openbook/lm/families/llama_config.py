@@ -194,6 +194,9 @@ class LlamaConfig:
             raise ValueError(f"{self.num_heads} query heads cannot share {self.num_kv_heads} key heads")
         if self.head_dim % 2:
             raise ValueError(f"head_dim {self.head_dim} is odd; rotary embeddings turn pairs")
+        if bad := [window for window in self.windows if window is not None and window < 1]:
+            raise ValueError(f"sliding_window {bad[0]} lets a token not even see itself; it must be 1 or more")
+        self.rope_scaling.check(self.rope_theta, self.head_dim)
         if self.num_experts and not (1 <= self.experts_per_token <= self.num_experts and self.expert_size >= 1):
             raise ValueError(
                 f"a token cannot get {self.experts_per_token} of {self.num_experts} experts of size {self.expert_size}"

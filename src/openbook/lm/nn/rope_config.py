@@ -29,6 +29,16 @@ class RopeScaling:
     short_factor: tuple[float, ...] = ()
     long_factor: tuple[float, ...] = ()
 
+    def check(self, theta: float, head_dim: int) -> None:
+        """Raises ValueError for what makes no angles of heads of `head_dim` channels."""
+        if theta <= 1 or self.factor <= 0:
+            raise ValueError(f"rope_theta {theta} must be above 1, and the factor {self.factor} of its scaling above 0")
+        for name, factors in (("short_factor", self.short_factor), ("long_factor", self.long_factor)):
+            if self.kind == "longrope" and (len(factors) != head_dim // 2 or min(factors) <= 0):
+                raise ValueError(f"{name} must be {head_dim // 2} numbers above 0, one for each pair of channels")
+        if self.kind == "dynamic" and head_dim <= 2:
+            raise ValueError("dynamic scaling needs heads of more than 2 channels")
+
     def raw(self, theta: float) -> dict[str, Any]:
         """The entries of a config.json, in its old form and its new."""
         said: dict[str, Any] = {"rope_type": self.kind}
