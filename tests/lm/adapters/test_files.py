@@ -102,7 +102,9 @@ def setting(**changes: Any) -> Callable[[dict[str, Any], dict[str, torch.Tensor]
         (scalar, r"norm.weight is \(\), this model needs \(32,\)"),
         (empty, "has no tensors of an adapter"),
         (setting(use_dora=False), "lora_magnitude_vector, which its config does not speak of"),
-        (setting(r=5), r"is \(4, 32\), this model needs \(5, 32\)"),
+        (setting(r=5), r"lora_A.weight is \(4, 32\), its config says 5 rows"),
+        (setting(r=10**12), "its config says 1000000000000 rows"),
+        (setting(lora_alpha=float("inf")), "alpha inf is no number"),
         (setting(r=0), "rank 0 is none"),
         (setting(r="many"), "invalid literal"),
         (setting(peft_type="IA3"), "of kind 'IA3': known are LORA, PREFIX_TUNING, PROMPT_TUNING"),
@@ -125,6 +127,21 @@ def test_what_does_not_fit_is_refused_and_the_model_stays(change: Any, what: str
     assert torch.equal(dense(model, IDS), want)
     assert not hasattr(model, "adapters")
     attach(model, LoraSettings())  # the name is free
+
+
+@pytest.mark.parametrize("kind", ["bottleneck", "prefix", "prompt"])
+def test_more_than_the_file_holds_is_refused_before_memory_is_spent(kind: str, tmp_path: Path) -> None:
+    model, _ = saved(tmp_path, KINDS[kind])
+    config = json.loads((tmp_path / CONFIG).read_text())
+    key = "size" if kind == "bottleneck" else "num_virtual_tokens"
+    (tmp_path / CONFIG).write_text(json.dumps(config | {key: 10**12}))
+    with pytest.raises(ModelUnavailable, match="its config says 1000000000000 rows"):
+        load_adapter(model, tmp_path)
+    tensors = load_file(tmp_path / TENSORS)
+    first = next(name for name in tensors if "down_bias" not in name and "up" not in name)
+    save_file({"more" if name == first else name: value for name, value in tensors.items()}, tmp_path / TENSORS)
+    with pytest.raises(ModelUnavailable, match="lacks "):
+        load_adapter(model, tmp_path)
 
 
 def test_broken_and_missing_files_are_named(tmp_path: Path) -> None:

@@ -14,21 +14,23 @@ import torch
 from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
+from openbook.lm.adapters.accept import OTHER_BASE, check_sizes, with_modules
 from openbook.lm.adapters.attach import activate, adapter_parameters, attach, bare_table, detach, table_of
 from openbook.lm.adapters.fresh import check_takes
 from openbook.lm.adapters.lora import Lora
 from openbook.lm.adapters.peft_config import from_peft, to_peft
-from openbook.lm.adapters.plan import tied_modules
-from openbook.lm.adapters.settings import BottleneckSettings, LoraSettings, Settings
-from openbook.lm.adapters.slot import Table, Whole, find_table, module_at, slots_of
-from openbook.lm.adapters.tensors import BOTTLENECK, ENDS, PREFIX, owners, saved_tensors, split, wanted_tensors
+from openbook.lm.adapters.settings import LoraSettings, Settings
+from openbook.lm.adapters.slot import Table, Whole, find_table, slots_of
+from openbook.lm.adapters.tensors import (
+    saved_tensors,
+    wanted_tensors,
+)
 from openbook.lm.checkpoint import read_json
 from openbook.lm.families.base import Family
 from openbook.lm.stored import write_json
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 BASE_KEY = "openbook_base"
-_OTHER_BASE = "load it on the base that it was trained on"
 
 
 def save_adapter(model: Family, name: str, directory: Path | str) -> None:
@@ -65,9 +67,10 @@ def load_adapter(model: Family, directory: Path | str, name: str = "default", *,
     table = find_table(model) or bare_table(model)
     if base is not None and base != table.origin:
         raise ModelUnavailable(
-            f"{directory} was made for the base {base}, this model is the base {table.origin}", _OTHER_BASE
+            f"{directory} was made for the base {base}, this model is the base {table.origin}", OTHER_BASE
         )
-    settings, tensors = _with_modules(model, table, settings, tensors, directory)
+    check_sizes(table, settings, tensors, directory)
+    settings, tensors = with_modules(model, table, settings, tensors, directory)
     attach(model, settings, name)
     try:
         _fill(model, name, tensors, directory)
@@ -98,48 +101,6 @@ def _read(directory: Path) -> tuple[dict[str, Tensor], str | None]:
     return {key.removesuffix(".weight") if key.endswith(old) else key: value for key, value in found.items()}, base
 
 
-def _with_modules(
-    model: Family, table: Table, settings: Settings, tensors: dict[str, Tensor], source: Path
-) -> tuple[Settings, dict[str, Tensor]]:
-    """The settings with the modules that the file has tensors for, by our names, and the tensors of the adapter alone."""
-    if not isinstance(settings, LoraSettings | BottleneckSettings):
-        return settings, tensors
-    own: dict[str, None] = {}
-    whole: dict[str, None] = {}
-    kept: dict[str, Tensor] = {}
-    for key, value in tensors.items():
-        module, end = split(key)
-        found = owners(table.places, module.removesuffix(".base_layer"))
-        if not found:
-            raise ModelUnavailable(f"{source} has {key}, which belongs to no module of this model", _OTHER_BASE)
-        if module.endswith(".base_layer"):
-            _check_same(module_at(model, found[0]), end, value, key, source)
-            continue
-        kept[key] = value
-        (own if end in ENDS or end.startswith(BOTTLENECK) else whole).update(dict.fromkeys(found))
-    if not own and not whole:
-        raise ModelUnavailable(f"{source} has no tensors of an adapter", "copy the adapter again")
-    if isinstance(settings, BottleneckSettings):
-        return replace(settings, target_modules=tuple(own)), kept
-    ties = tied_modules(model, table)
-    for name in whole:
-        group = sorted(ties.get(name, {name}))
-        values = [kept.get(f"{PREFIX}{table.places[one].theirs}.weight") for one in group]
-        if len(group) > 1 and (values[0] is None or values[1] is None or not torch.equal(values[0], values[1])):
-            raise ModelUnavailable(
-                f"{source} trains {name} apart, but here {' and '.join(group)} are one tensor",
-                "train it with ensure_weight_tying, or on a base whose weights are not tied",
-            )
-    return replace(settings, target_modules=tuple(own), trained_modules=tuple(whole)), kept
-
-
-def _check_same(module: torch.nn.Module, end: str, value: Tensor, key: str, source: Path) -> None:
-    """PEFT also saves the base's own table beside a low-rank change of it: here it must be that of the base."""
-    parameter = dict(module.named_parameters(recurse=False)).get(end)
-    if parameter is None or parameter.shape != value.shape or not torch.equal(parameter.float(), value):
-        raise ModelUnavailable(f"{source}: {key} is not the base's", _OTHER_BASE)
-
-
 @torch.no_grad()
 def _fill(model: Family, name: str, tensors: dict[str, Tensor], source: Path) -> None:
     """Copies the tensors into the attached adapter; ModelUnavailable unless they are exactly those that it has."""
@@ -153,7 +114,7 @@ def _fill(model: Family, name: str, tensors: dict[str, Tensor], source: Path) ->
     for key, parameter, read in wanted:
         if (got := read(tensors[key])).shape != parameter.shape:
             shapes = f"{tuple(got.shape)}, this model needs {tuple(parameter.shape)}"
-            raise ModelUnavailable(f"{source}: {key} is {shapes}", _OTHER_BASE)
+            raise ModelUnavailable(f"{source}: {key} is {shapes}", OTHER_BASE)
     for key, parameter, read in wanted:
         parameter.copy_(read(tensors[key]))
 

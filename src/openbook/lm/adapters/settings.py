@@ -38,6 +38,9 @@ class LoraSettings:
         for rank in (self.r, *self.rank_pattern.values()):
             if rank < 1:
                 raise UsageError(f"rank {rank} is none", "give 1 or more")
+        for alpha in (self.alpha, *self.alpha_pattern.values()):
+            if not math.isfinite(alpha):
+                raise UsageError(f"alpha {alpha} is no number", "give a finite one")
         if not 0 <= self.dropout < 1:
             raise UsageError(f"dropout {self.dropout} is no share", "give 0 or more and below 1")
         if not self.target_modules and not self.trained_modules:

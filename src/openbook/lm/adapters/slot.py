@@ -68,6 +68,10 @@ class Slot(nn.Module):
         y = self.base(x) if y is None else y
         return y if not isinstance(change, Change) else change(x, y, self.base)
 
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """`slot.weight = ...`, which ties a head to its table, ties the module of the base."""
+        setattr(self.base, name, param)
+
     @property
     def weight(self) -> Tensor:
         """The weight in use, for a head that is read rather than called."""
