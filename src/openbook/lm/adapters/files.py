@@ -46,7 +46,8 @@ def save_adapter(model: Family, name: str, directory: Path | str) -> None:
     table = table_of(model)
     tensors = saved_tensors(model, table, name)
     said = to_peft(_in_their_names(model, table, name), model.config, model.causal)
-    said["fan_in_fan_out"] = any(place.is_transposed for place in table.places.values())
+    if isinstance(table.settings[name], LoraSettings):
+        said["fan_in_fan_out"] = any(place.is_transposed for place in table.places.values())
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f".{TENSORS}.partial"
     save_file(tensors, partial, metadata={"format": "pt", BASE_KEY: table.origin})
