@@ -32,7 +32,7 @@ def test_pages_equal_contiguous_storage(data: st.DataObject) -> None:
         token += sum(lengths)
         paged = MODEL(ids, Batch.of(lengths, cache=storage.view(tables), seen=seen))
         wanted = MODEL(ids, Batch.of(lengths, cache=plain, seen=seen))
-        assert torch.equal(paged, wanted)
+        torch.testing.assert_close(paged, wanted, atol=1e-5, rtol=1e-5)
         seen = [old + new for old, new in zip(seen, lengths, strict=True)]
 
 

@@ -16,6 +16,11 @@ class Probabilities(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         return scores.softmax(dim=-1)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether a hook wants to see them."""
+        return bool(self._forward_hooks or self._forward_pre_hooks)
+
 
 def attend(
     q: Tensor,
@@ -35,7 +40,7 @@ def attend(
     """
     T, K, shared = q.shape[1], k.shape[1], q.shape[2] // k.shape[2]
     q, k, v = (one.transpose(1, 2) for one in (q, k, v))  # (B, H, T, D), (B, G, K, D)
-    is_hooked = bool(probabilities._forward_hooks or probabilities._forward_pre_hooks)
+    is_hooked = probabilities.is_read
     # The fused kernel knows the triangle by itself: no (T, K) mask is made.
     is_triangle = causal and T == K and (window is None or window >= K) and bias is None and not is_hooked
     mask = causal_mask(T, K, window, q.device) if causal and not is_triangle else None

@@ -16,6 +16,7 @@ from openbook.lm.nn.attend import Probabilities, attend
 from openbook.lm.nn.batch import Batch, Run
 from openbook.lm.nn.linear import Linear, plus
 from openbook.lm.nn.norm import RmsNorm
+from openbook.lm.nn.paged import PagedCache
 from openbook.lm.nn.rope import Rotation, rotate
 
 Biases = Mapping[tuple[int, int], Tensor]
@@ -76,7 +77,12 @@ class Attention(nn.Module):
             q, k = self.turn(q, k, rotation)
         if batch.cache is not None:
             batch.cache.write(self.layer, batch, k, v)
-        mixed = [self._run(q, k, v, run, batch, biases) for run in batch.runs]  # each (B T, H D)
+        runs, mixed = batch.runs, []  # each (B T, H D)
+        if isinstance(batch.cache, PagedCache) and biases is None and not self.probabilities.is_read:
+            singles = batch.cache.attend_singles(self.layer, q, batch, self.scale, self.window)
+            if singles is not None:
+                mixed, runs = [singles], [run for run in runs if run.start >= len(singles)]
+        mixed += [self._run(q, k, v, run, batch, biases) for run in runs]
         joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
         return self.out(joined) if residual is None else plus(self.out, joined, residual)
 
