@@ -12,9 +12,9 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.checkpoint import read_config, read_json
 
 _PARTS = (
-    ("embeddings", ("tokens", "places", "segments", "embedding_norm")),
+    ("embeddings", ("tokens", "places", "segments", "embedding_norm", "distances")),
     ("attention", ("attention", "cross")),
-    ("experts", ("experts", "router", "shared")),
+    ("experts", ("experts", "router", "shared", "shared_gate")),
     ("mlp", ("mlp",)),
     ("norms", ("norm",)),
     ("heads", ("lm_head", "head", "pooler", "classifier")),
