@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbook.lm.nn.linear import Linear
+from openbook.lm.quantization import nf4
 from openbook.lm.quantization.nf4 import VALUES, Nf4Linear, byte_floats, dequantize_nf4, quantize_nf4
 
 
@@ -101,6 +102,16 @@ def test_a_cast_of_the_model_leaves_the_steps_as_they_are() -> None:
     layer = Nf4Linear(Linear(64, 64))
     want = layer.dequantized()
     assert torch.equal(layer.to(torch.bfloat16).dequantized(), want)
+
+
+@pytest.mark.skipif(not nf4.has_kernel(), reason="needs a processor with AVX-512")
+@given(rows=st.integers(1, 9), columns=st.integers(1, 300), seed=st.integers(0, 9))
+def test_the_kernel_gives_the_bits_of_the_plain_form(rows: int, columns: int, seed: int) -> None:
+    packed = quantize_nf4(normal(rows, columns, seed=seed) * 10.0 ** (seed - 5))
+    got = dequantize_nf4(packed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nf4, "has_kernel", lambda: False)
+        assert torch.equal(got, dequantize_nf4(packed))
 
 
 def test_it_is_saved_and_loaded_as_it_is() -> None:

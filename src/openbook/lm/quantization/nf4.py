@@ -10,11 +10,14 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from openbook.lm.kernels.cpu import cpu_features
 from openbook.lm.nn.linear import Linear, Packed
 
 BLOCK = 64
@@ -58,11 +61,30 @@ def quantize_nf4(weight: Tensor) -> Nf4:
 
 
 def dequantize_nf4(packed: Nf4, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The weights again, `packed.shape`."""
-    values = F.embedding(packed.codes.int(), _pairs().to(packed.codes.device)).view(-1, BLOCK)  # (B, 64)
+    """The weights again, `packed.shape`: by the kernel where the processor has it, which gives the same bits."""
     scale = _scales(packed.steps, packed.steps_of_steps, packed.mean)
-    flat = (values * scale[:, None]).flatten()[: packed.shape.numel()]
-    return flat.view(packed.shape).to(dtype)
+    on_cpu = packed.codes.device.type == "cpu" and not isinstance(packed.codes, FakeTensor)
+    values = _by_kernel(packed.codes, scale) if on_cpu and has_kernel() else _plain(packed.codes, scale)
+    return values[: packed.shape.numel()].view(packed.shape).to(dtype)
+
+
+def _plain(codes: Tensor, scale: Tensor) -> Tensor:
+    """codes: (32 B,), scale: (B,) -> (64 B,) float32."""
+    values = F.embedding(codes.int(), _pairs().to(codes.device)).view(-1, BLOCK)  # (B, 64)
+    return (values * scale[:, None]).flatten()
+
+
+def _by_kernel(codes: Tensor, scale: Tensor) -> Tensor:
+    from openbook.lm.kernels.nf4_values import nf4_values
+
+    out = torch.empty(2 * len(codes))
+    nf4_values(codes.numpy(), scale.numpy(), np.array(VALUES, np.float32), out.numpy())
+    return out
+
+
+def has_kernel() -> bool:
+    """Whether the processor can look sixteen values up at a time."""
+    return "avx512f" in cpu_features()
 
 
 def _scales(steps: Tensor, second: Tensor, mean: Tensor) -> Tensor:
