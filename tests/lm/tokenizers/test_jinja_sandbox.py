@@ -72,6 +72,7 @@ LOOPS = [
     "{% for a in range(9999) %}{{ range(9999) | select('in', range(9999) | list) | list | length }}{% endfor %}",
 ]
 GROWS = [
+    "{% set x = namespace(v='x') %}{% for a in range(27) %}{% set x.v = x.v ~ x.v %}{% endfor %}",
     "{{ 'x' * 10**10 }}",
     "{{ 10**10 * 'x' }}",
     "{{ [1] * 10**10 }}",

@@ -20,6 +20,7 @@ TEXTS = [
     "</s> <s> <unk> <mask>[MASK]<|endoftext|> x",
     "👩\u200d👩\u200d👧 \u202e \u200b",
     "a\x00b",
+    "e\u0301 A\u030a u\u0308ber",
     "\n",
     "x " * 50,
 ]
