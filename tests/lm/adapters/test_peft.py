@@ -224,6 +224,19 @@ def test_encoders_and_encoder_decoders_take_it_too(kind: str, tmp_path: Path) ->
         attach(model, PrefixSettings(2), "prefix")
 
 
+@pytest.mark.parametrize("kind", ["qwen3_moe", "qwen2_moe"])
+def test_a_mixture_of_experts_keeps_its_router_and_experts(kind: str, tmp_path: Path) -> None:
+    sizes = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 1}
+    tiny(tmp_path / "base", 3, model_type=kind, shared_expert_intermediate_size=24, norm_topk_prob=True, **sizes)
+    model = load_model(tmp_path / "base")
+    attach(model, LoraSettings(r=4, target_modules=("all-linear",), trained_modules=("norm",)))
+    drawn(model)
+    save_adapter(model, "default", tmp_path / "ours")
+    theirs = peft.PeftModel.from_pretrained(their_base(tmp_path / "base"), str(tmp_path / "ours")).eval()
+    got = dense(model, IDS).detach()
+    assert (got - their_logits(theirs)).abs().max() < 2e-5 * got.abs().max().clamp_min(1)
+
+
 def said(model: Family) -> torch.Tensor:
     decoder = {} if model.config.model_type == "bert" else {"decoder_input_ids": IDS}
     with torch.no_grad():

@@ -127,6 +127,22 @@ def test_four_bits_without_the_kernel_are_the_plain_form(monkeypatch: pytest.Mon
     assert (logits(model) - want).abs().max() < 3e-2 * want.abs().max()
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_mixture_routes_by_floats(precision: Precision) -> None:
+    sizes = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 24,
+        "shared_expert_intermediate_size": 24,
+    }
+    raw = TINY | {"model_type": "qwen2_moe", "decoder_sparse_step": 1} | sizes
+    model = prepare(new_model(raw, seed=3), precision)
+    mlp = model.layers[0].mlp
+    assert mlp.router.weight.dtype is mlp.shared_gate.weight.dtype is mlp.experts.up.dtype is torch.bfloat16
+    want = logits(new_model(raw, seed=3))
+    assert (logits(model) - want).abs().max() < 0.2 * want.abs().max()
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8", "int4"])
 def test_on_a_device_it_gives_the_same(precision: Precision) -> None:

@@ -17,9 +17,10 @@ from openbook.lm.quantization.nf4 import Nf4Linear
 
 GROUPS: dict[str, Callable[[str], bool]] = {
     "attention": lambda name: name.split(".")[-2:-1] in (["attention"], ["cross"]),
-    "all-linear": lambda name: "layers" in name.split("."),
+    "all-linear": lambda name: "layers" in name.split(".") and not name.endswith(".router"),
 }
-"""A group is a rule over our names. "all-linear" is every linear layer inside a layer, so not the head."""
+"""A group is a rule over our names. "all-linear" is every linear layer inside a layer, so not the head; nor the
+router of a mixture, which chooses experts rather than computes."""
 
 
 class Target(NamedTuple):

@@ -15,6 +15,7 @@ from openbook.lm.nn.activation import Activation
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.linear import Linear, Packed
 from openbook.lm.nn.mlp import GatedMlp, Mlp, activate
+from openbook.lm.nn.moe import Moe
 from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.quantization.dynamic import DynamicInt8Linear
 from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
@@ -35,8 +36,8 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     "int8": 8-bit weights and, as they come, activations. "int4": 4-bit weights in groups of `group_size` and, where the
     processor has VNNI, 8-bit activations. Beside integers, norms, embeddings and what flows between layers are bfloat16. A
     head that is tied to the table of tokens becomes a packed copy: the table stays as it is for looking up. The experts of a
-    mixture keep their floats. A model that is not on the CPU gets the fused product and the plain forms. Raises UsageError
-    for another precision and for a model with adapters.
+    mixture and what chooses among them keep their floats. A model that is not on the CPU gets the fused product and the
+    plain forms. Raises UsageError for another precision and for a model with adapters.
     """
     if any(isinstance(module, Slot) for module in model.modules()):
         raise UsageError("the model has adapters", "merge or detach them, and prepare it then")
@@ -109,7 +110,7 @@ def _with_integers(model: Model, make: Callable[[Linear], Packed]) -> Model:
         for name, child in list(module.named_children()):
             if isinstance(child, GatedMlp):
                 setattr(module, name, FusedGatedMlp(child, make))
-            elif isinstance(child, Linear):
+            elif isinstance(child, Linear) and not isinstance(module, Moe):
                 setattr(module, name, make(child))
             elif isinstance(child, RmsNorm) and on_cpu:
                 setattr(module, name, OnePassNorm(child))
