@@ -71,7 +71,26 @@ LOOPS = [
     "{% for a in range(9999) %}{{ range(9999) | sum }}{{ range(9999) | list | sort | first }}{% endfor %}",
     "{% for a in range(9999) %}{{ range(9999) | select('in', range(9999) | list) | list | length }}{% endfor %}",
 ]
+_BIG = "{% set b = 'x' * 40000000 %}"
+_NEST = "{% set x = namespace(v=[1], w=[1]) %}{% for a in range(60) %}{% set x.v = PAIR %}{% endfor %}"
 GROWS = [
+    _BIG + "{{ [b] * 1000 }}",
+    _BIG + "{{ [b, b, b, b] | join }}",
+    _BIG + "{{ [b, b, b, b] ~ '' }}",
+    _BIG + "{{ [b, b] }}",
+    _BIG + "{{ '%s%s%s%s' % (b, b, b, b) }}",
+    _BIG + "{{ '%s%s' | format(b, b) }}",
+    _BIG + "{{ '{0}{0}{0}{0}'.format(b) }}",
+    _BIG + "{{ ''.join([b, b]) }}",
+    _BIG + "{{ dict(a=b, b=b) | tojson }}",
+    _BIG + "{{ {'a': b, 'c': b} | string }}",
+    "{% set x = namespace(v='x') %}{% for a in range(40) %}{% set x.v = '{0}{0}{0}'.format(x.v) %}{% endfor %}",
+    _NEST.replace("PAIR", "[x.v, x.v]"),
+    _NEST.replace("PAIR", "(x.v, x.v)") + "{{ {x.v: 1} }}",
+    _NEST.replace("PAIR", "{'a': x.v, 'b': x.v}") + "{{ x.v | tojson }}",
+    _NEST.replace("PAIR", "dict(a=x.v, b=x.v)") + "{{ x.v == x.w }}",
+    _NEST.replace("PAIR", "[x.v] | batch(2, x.v) | list"),
+    _NEST.replace("PAIR", "[x.v] * 2"),
     "{% set x = namespace(v='x') %}{% for a in range(27) %}{% set x.v = x.v ~ x.v %}{% endfor %}",
     "{{ 'x' * 10**10 }}",
     "{{ 10**10 * 'x' }}",
@@ -102,7 +121,8 @@ GROWS = [
     "{{ ['a', 'b'] | batch(10**10, 'x') | list }}",
     "{{ 'x' | wordwrap(1, wrapstring='y' * 49999999) | wordwrap(1, wrapstring='y' * 49999999) }}",
     "{% set x = 'x' * 9999999 %}{% for a in range(60) %}{{ x }}{% endfor %}",
-    "{{ lipsum(n=10**6) }}",
+    "{{ (5).to_bytes(10**10, 'big') }}",
+    "{{ 'x'.encode().ljust(10**10) }}",
     "{{ 'x' | truncate(10**10) }}{{ range(0, 10**12) | list }}",
     "{{ 9999999999999 | filesizeformat }}{{ 'x' | string * 10**12 }}",
 ]
@@ -112,7 +132,7 @@ GROWS = [
 def test_nothing_hangs_or_fills_the_memory(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openbook.lm.tokenizers.jinja_limits.MAX_SECONDS", 0.3)
     monkeypatch.setattr("openbook.lm.tokenizers.jinja_limits.MAX_STEPS", 30_000)
-    with pytest.raises(OpenbookError) as caught:
+    with pytest.raises(ModelUnavailable, match=r"is refused|RecursionError") as caught:
         render(source)
     assert caught.value.remedy
 
@@ -121,6 +141,7 @@ def test_the_limits_are_wide_for_honest_templates() -> None:
     chat = [{"role": "user", "content": "x" * 1000}] * 5_000
     text = render("{% for m in messages %}{{ m.role ~ ': ' ~ m.content | trim }}{{ '\n' }}{% endfor %}", messages=chat)
     assert len(text) == 5_000 * 1_007
+    assert render("{{ lipsum is defined }} {{ none | default(20000000) }} {{ 'a' | center(3) }}") == "False None  a "
     assert render("{{ 'ab' * 1000 }}") == "ab" * 1000
     assert render("{% for a in range(100) %}{% for b in range(100) %}.{% endfor %}{% endfor %}") == "." * 10_000
 

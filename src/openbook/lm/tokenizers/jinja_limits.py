@@ -1,8 +1,10 @@
 """What keeps a template of a stranger from taking the machine: a budget of steps, time and size, checked while it renders.
 
 Jinja's sandbox keeps templates from reaching Python; it does not keep them from looping or growing for ever. So the syntax
-tree is changed before it is compiled: every body of a loop or macro, and every condition of a loop, first counts a step, and
-every `~` goes through a function that adds up sizes. Operators, calls and filters are checked before they run.
+tree is changed before it is compiled: every body of a loop or macro, and every condition of a loop, first counts a step; every
+`~` adds up sizes; and every list, tuple or mapping that a template makes is weighed, with all that it holds as often as it
+holds it, so that none is made that would take for ever to print or to compare. Operators, calls and filters are checked
+before they run.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from jinja2.exceptions import SecurityError
 MAX_STEPS = 1_000_000
 MAX_SECONDS = 20.0
 MAX_SIZE = 50_000_000
+MAX_ITEMS = 1_000_000
 MAX_RANGE = 10_000
 MAX_NUMBER_BITS = 4_096
 MAX_WIDTH = 10_000
@@ -27,7 +30,13 @@ MAX_WIDTH = 10_000
 _WIDE = re.compile(r"(?:%[^a-zA-Z%]*|\{[^{}]*)\d{5}")
 _NESTED = re.compile(r"\{[^{}]*\{|%[^a-zA-Z%]*\*")
 
-STEP, JOIN = "_openbook_step", "_openbook_join"
+STEP, JOIN, WEIGH = "_openbook_step", "_openbook_join", "_openbook_weigh"
+_AS_THEY_ARE = frozenset(
+    "attr batch count d default first items last length list map random reject rejectattr reverse select selectattr slice".split()
+)
+"""Filters that hand the items on as they are: these need no weighing, which would make loops over a chat quadratic."""
+
+_SIZED = frozenset("batch center expandtabs indent ljust rjust slice to_bytes tojson truncate wordwrap zfill".split())
 
 
 class Budget:
@@ -68,9 +77,36 @@ def step() -> bool:
 def join(*parts: Any) -> str:
     """`a ~ b`, within MAX_SIZE."""
     step()
-    texts = [str(part) for part in parts]
-    fits(sum(map(len, texts)))
-    return "".join(texts)
+    fits(sum(weight(part) for part in parts))
+    return "".join(map(str, parts))
+
+
+def weigh(value: Any) -> Any:
+    """`value`, when its text is within the limits."""
+    weight(value)
+    return value
+
+
+def weight(value: Any) -> int:
+    """Characters of a value as text, about, everything counted as often as it is held. SecurityError beyond the limits."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    total = seen = 0
+    open_ = [value]
+    while open_:
+        one = open_.pop()
+        seen += 1
+        if isinstance(one, str | bytes):
+            total += len(one)
+        elif isinstance(one, Mapping):
+            open_.extend(one.keys())
+            open_.extend(one.values())
+        elif isinstance(one, list | tuple | set | frozenset):
+            open_.extend(one)
+        fits(total)
+        if seen > MAX_ITEMS or len(open_) > MAX_ITEMS:
+            raise SecurityError(f"it makes a value of more than {MAX_ITEMS:,} items")
+    return total + seen
 
 
 def fits(size: int) -> None:
@@ -90,38 +126,46 @@ def check_operator(operator: str, left: Any, right: Any) -> None:
     if operator == "*":
         for value, times in ((left, right), (right, left)):
             if isinstance(value, Sized) and isinstance(times, int):
-                fits(len(value) * max(times, 0))
+                fits(weight(value) * max(times, 0))
     elif operator == "+":
         if isinstance(left, Sized) and isinstance(right, Sized):
             fits(len(left) + len(right))
     elif operator == "%" and isinstance(left, str):
-        check_format(left)
+        check_format(left, [right])
     if isinstance(left, int) and isinstance(right, int):
         bits = {"*": left.bit_length() + right.bit_length(), "**": left.bit_length() * abs(right)}.get(operator, 0)
         if bits > MAX_NUMBER_BITS:
             raise SecurityError(f"it makes a number of {bits:,} bits, the limit is {MAX_NUMBER_BITS:,}")
 
 
-def check_format(pattern: str) -> None:
+def check_format(pattern: str, arguments: Iterable[Any]) -> None:
     """A width or precision of more than four digits, or one that is taken from an argument, is refused."""
     if _WIDE.search(pattern) or _NESTED.search(pattern):
         raise SecurityError("it formats with a width that is too large, or taken from a value")
+    fields = pattern.count("{") + pattern.count("%")
+    fits(len(pattern) + fields * (MAX_WIDTH // 1_000 + sum(weight(one) for one in arguments)))
 
 
 def check_call(name: str, subject: Any, arguments: Iterable[Any], named: Mapping[str, Any]) -> None:
     """Before a filter or a method of a text runs: what it is told to make must be within the limits."""
     step()
     given = [*arguments, *named.values()]
-    size = len(subject) if isinstance(subject, Sized) else 0
-    if name in ("replace", "join", "indent", "wordwrap"):
-        longest = max((len(one) for one in given if isinstance(one, str)), default=0)
-        longest += max((one for one in given if isinstance(one, int)), default=0) if name != "replace" else 0
-        items = max([size, *(len(one) for one in given if isinstance(one, Sized))])
-        fits(min(items, MAX_SIZE) * longest)
-    elif name in ("format", "format_map", "__mod__") and isinstance(subject, str):
-        check_format(subject)
-    elif any(isinstance(one, int) and abs(one) > MAX_WIDTH for one in given):
+    numbers = [one for one in given if isinstance(one, int)]
+    if name in _SIZED and any(abs(one) > MAX_WIDTH for one in numbers):
         raise SecurityError(f"{name} is given a number beyond {MAX_WIDTH:,}")
+    if name in _AS_THEY_ARE:
+        return
+    size = weight(subject) + sum(weight(one) for one in given)
+    texts = [len(one) for one in given if isinstance(one, str | bytes)]
+    if name == "replace" and isinstance(subject, str | bytes):
+        fits(len(subject) * max(texts, default=1))
+    elif name == "join":
+        between = [len(subject)] if isinstance(subject, str | bytes) else []
+        fits(size + size * max([*texts, *between], default=0))
+    elif name in ("indent", "wordwrap"):
+        fits(size + size * (max(texts, default=0) + max(numbers, default=0)))
+    elif name in ("format", "format_map") and isinstance(subject, str):
+        check_format(subject, given)
 
 
 def checked_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,7 +186,7 @@ def checked_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any
 
 
 def count_steps(tree: nodes.Template) -> nodes.Template:
-    """The tree with a step at the head of each body and condition, and each `~` as a call."""
+    """The tree with a step at the head of each body and condition, and each `~` and each container as a call."""
     for loop in tree.find_all(nodes.For):
         loop.body.insert(0, _step(loop.lineno))
         if loop.test is not None:
@@ -152,17 +196,25 @@ def count_steps(tree: nodes.Template) -> nodes.Template:
     for block in tree.find_all(nodes.CallBlock):
         block.body.insert(0, _step(block.lineno))
     for parent in list(tree.find_all(nodes.Node)):
-        _replace_joins(parent)
+        for field, value in parent.iter_fields():
+            if isinstance(value, nodes.Node):
+                setattr(parent, field, _guarded(value))
+            elif isinstance(value, list):
+                setattr(parent, field, [_guarded(one) if isinstance(one, nodes.Node) else one for one in value])
     return tree
 
 
-def _replace_joins(parent: nodes.Node) -> None:
-    for field, value in parent.iter_fields():
-        if isinstance(value, nodes.Concat):
-            setattr(parent, field, _call(JOIN, value.nodes, value.lineno))
-        elif isinstance(value, list):
-            changed = [_call(JOIN, one.nodes, one.lineno) if isinstance(one, nodes.Concat) else one for one in value]
-            setattr(parent, field, changed)
+def _guarded(node: nodes.Node) -> nodes.Node:
+    if not isinstance(node, nodes.Expr):
+        return node
+    if isinstance(node, nodes.Concat):
+        return _call(JOIN, node.nodes, node.lineno)
+    is_made = isinstance(node, nodes.List | nodes.Dict) or (isinstance(node, nodes.Tuple) and node.ctx == "load")
+    if is_made and any(not isinstance(one, nodes.Const | nodes.Pair) for one in node.iter_child_nodes()):
+        return _call(WEIGH, [node], node.lineno)
+    if isinstance(node, nodes.Dict) and any(not isinstance(pair.value, nodes.Const) for pair in node.items):
+        return _call(WEIGH, [node], node.lineno)
+    return node
 
 
 def _call(name: str, arguments: list[nodes.Expr], line: int) -> nodes.Call:

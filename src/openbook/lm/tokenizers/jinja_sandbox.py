@@ -17,7 +17,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.runtime import Context, Macro
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
@@ -25,8 +25,10 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.tokenizers.jinja_limits import (
     JOIN,
     STEP,
+    WEIGH,
     budget,
     check_call,
+    check_format,
     check_operator,
     checked_filter,
     checked_range,
@@ -34,6 +36,7 @@ from openbook.lm.tokenizers.jinja_limits import (
     fits,
     join,
     step,
+    weigh,
 )
 
 MAX_TEMPLATE_CHARACTERS = 1_000_000
@@ -58,18 +61,19 @@ class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(("*", "**", "+", "%"))
 
     def __init__(self) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols], finalize=weigh)
         self.filters["tojson"] = _to_json
         for name, function in self.filters.items():
             self.filters[name] = checked_filter(name, function)
         del self.globals["lipsum"]
         self.globals |= {
             "raise_exception": _raise,
-            "strftime_now": lambda form: datetime.now().strftime(form),
+            "strftime_now": _now,
             "range": checked_range,
             "namespace": _Namespace,
             STEP: step,
             JOIN: join,
+            WEIGH: weigh,
             BEGIN: "",
             END: "",
         }
@@ -84,10 +88,11 @@ class _Environment(ImmutableSandboxedEnvironment):
     def call(self, context: Context, function: Any, /, *arguments: Any, **named: Any) -> Any:
         method = getattr(function, "__wrapped__", function)  # the sandbox wraps `str.format`
         subject = getattr(method, "__self__", None)
-        if isinstance(subject, str | bytes | list):
+        if isinstance(subject, str | bytes | list | int):
             check_call(method.__name__, subject, arguments, named)
-        elif isinstance(function, Macro):
+        elif method not in (step, join, weigh):
             step()
+            weigh([*arguments, *named.values()])
         return super().call(context, function, *arguments, **named)
 
 
@@ -111,6 +116,11 @@ def _check_name(name: object) -> None:
 
 def _raise(message: str) -> NoReturn:
     raise jinja2.exceptions.TemplateError(str(message))
+
+
+def _now(form: str) -> str:
+    check_format(form, ())
+    return datetime.now().strftime(form)
 
 
 def _to_json(
