@@ -70,7 +70,9 @@ class LocalChatModel:
         return self._completion(reply, pieces)
 
     def _begin(self, request: ChatRequest) -> _Reply:
-        rendered = self._tokenizer.render(request.messages, add_generation_prompt=True, spans=False)
+        # What people type is text: "<|im_end|>" in a question ends no turn.
+        literal = self._tokenizer.is_byte_level
+        rendered = self._tokenizer.render(request.messages, add_generation_prompt=True, spans=False, literal=literal)
         ticket = self._loop.submit(rendered.ids, request.sampling)
         return _Reply(ticket, len(rendered.ids), Stops(request.sampling.stop))
 
