@@ -58,6 +58,7 @@ class Attention(nn.Module):
         self.v = Linear(hidden_size, sizes[1], bias=bias)
         self.qkv: nn.Module | None = None  # the three in one, made by lm.quantization.prepare
         self.turn: Callable[[Tensor, Tensor, Rotation], tuple[Tensor, Tensor]] = turned  # likewise made faster by it
+        self.attend: Callable[..., Tensor] = attend  # likewise
         self.out = Linear(sizes[0], hidden_size, bias=out_bias)
         self.q_norm = RmsNorm(self.head_dim, qk_norm_eps) if qk_norm_eps is not None else None
         self.k_norm = RmsNorm(self.head_dim, qk_norm_eps) if qk_norm_eps is not None else None
@@ -105,7 +106,7 @@ class Attention(nn.Module):
             keys, values = k[rows].view(B, T, *k.shape[1:]), v[rows].view(B, T, *v.shape[1:])
         else:
             keys, values = batch.cache.read(self.layer, run)  # each (B, K, G, D)
-        mixed = attend(
+        mixed = self.attend(
             q[rows].view(B, T, *q.shape[1:]),
             keys,
             values,

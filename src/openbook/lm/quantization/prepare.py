@@ -22,6 +22,7 @@ from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
 from openbook.lm.quantization.integers import Int4Linear, Int8Linear
 from openbook.lm.quantization.one_pass import OnePassNorm, turn_in_place
 from openbook.lm.quantization.onednn import PackedGatedMlp, PackedLinear
+from openbook.lm.quantization.short_attention import attend_short
 
 FloatPrecision = Literal["float32", "bfloat16"]
 Precision = Literal[FloatPrecision, "int8", "int4"]
@@ -56,7 +57,7 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
         return model.eval().requires_grad_(False)
     for module in list(model.modules()):
         if isinstance(module, Attention):
-            module.turn = turn_in_place
+            module.turn, module.attend = turn_in_place, attend_short
         elif isinstance(module, Mlp):
             module.up, module.is_fused = PackedLinear(module.up, module.activation), True  # type: ignore[assignment]
     for module in list(model.modules()):
@@ -105,7 +106,8 @@ def _with_integers(model: Model, make: Callable[[Linear], Packed]) -> Model:
     for module in list(model.modules()):
         if isinstance(module, Attention):
             fuse_qkv(module)
-            module.turn = turn_in_place if on_cpu else module.turn
+            if on_cpu:
+                module.turn, module.attend = turn_in_place, attend_short
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, GatedMlp):
