@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openbook.lm.nn.attend import Probabilities, attend
+from openbook.lm.quantization import short_attention
 from openbook.lm.quantization.short_attention import attend_short
 
 PROBABILITIES = Probabilities()
@@ -30,8 +31,12 @@ def test_it_is_attention_to_rounding_and_each_sequence_by_itself(B: int, T: int,
     assert torch.equal(alone, found[:1])
 
 
+@pytest.mark.parametrize("limit", [1, 1 << 20, 1 << 30])
 @pytest.mark.parametrize("T", [256, 300])
-def test_long_batches_are_the_same_to_the_bit_as_their_sequences(T: int) -> None:
+def test_long_batches_are_the_same_to_the_bit_as_their_sequences(
+    T: int, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(short_attention, "MAX_SCORE_BYTES", limit)
     q, k, v = drawn(4, T, 8, 4, 64, torch.bfloat16)
     found = attend_short(q, k, v, PROBABILITIES, scale=0.125, causal=True)
     for row in range(4):
