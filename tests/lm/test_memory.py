@@ -9,6 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from lm.checkpoints import TINY
+from openbook.lm.adapters.attach import attach
+from openbook.lm.adapters.settings import LoraSettings
 from openbook.lm.load import empty_model, new_model
 from openbook.lm.memory import inference_memory, kept_for_backward, kv_bytes, training_memory, weight_bytes
 from openbook.lm.nn.batch import Batch
@@ -60,12 +62,24 @@ def test_activations_grow_with_the_tokens_and_not_with_their_square() -> None:
     assert 3.5 < large / small < 4.5
 
 
-def test_sixteen_bits_need_a_master_copy_and_adapters_need_little() -> None:
+def test_sixteen_bits_need_a_master_copy() -> None:
     half = training_memory(shapes("plain").bfloat16(), 8, 1)
     assert half.master == 2 * half.weights == 2 * half.gradients
     assert half.total > half.weights + half.master
-    few = training_memory(shapes("plain").bfloat16(), 8, 1, trainable=100)
-    assert (few.gradients, few.optimizer, few.master) == (200, 800, 400)
+
+
+def test_an_adapter_needs_the_memory_of_what_it_learns() -> None:
+    model = new_model(TINY, torch.bfloat16).requires_grad_(False)
+    whole = training_memory(model, 24, 2)
+    few = attach(model, LoraSettings(r=2, target_modules=("attention.q",)))
+    memory = training_memory(model, 24, 2)
+    count = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    assert 0 < count < 1_000, str(few)
+    assert (memory.gradients, memory.optimizer, memory.master) == (2 * count, 8 * count, 4 * count)
+    assert memory.activations < whole.activations
+    with kept_for_backward(model) as kept:
+        model(torch.arange(48) % 100, Batch.of([24, 24]))
+    assert memory.activations == pytest.approx(sum(kept.values()), rel=0.05)
 
 
 def test_a_large_model_is_measured_without_its_memory() -> None:

@@ -68,9 +68,12 @@ def inference_memory(model: Family, context: int, batch: int) -> Memory:
     return Memory(weight_bytes(model), kv_bytes(model, context, batch), alive.peak_bytes)
 
 
-def training_memory(model: Family, context: int, batch: int, trainable: int | None = None) -> Memory:
-    """A step of AdamW on `batch` sequences of `context` tokens; `trainable` parameters if not all of them (adapters)."""
-    count = sum(parameter.numel() for parameter in model.parameters()) if trainable is None else trainable
+def training_memory(model: Family, context: int, batch: int) -> Memory:
+    """A step of AdamW on `batch` sequences of `context` tokens, on the parameters that require gradients (an adapter's), or on
+    all where none does.
+    """
+    trained = [one for one in model.parameters() if one.requires_grad] or list(model.parameters())
+    count = sum(parameter.numel() for parameter in trained)
     return Memory(
         weights=weight_bytes(model),
         activations=saved_bytes(model, context, batch),
@@ -84,8 +87,10 @@ def saved_bytes(model: Family, context: int, batch: int) -> int:
     """What the forward pass keeps for the backward pass: each storage once, parameters not counted."""
     given = _input(model, context, batch)
     with _without_storage(model) as fake:
+        if not any(parameter.requires_grad for parameter in fake.parameters()):
+            fake.requires_grad_(True)
         with kept_for_backward(fake) as kept:
-            fake.requires_grad_(True)(**given)
+            fake(**given)
         return sum(kept.values())
 
 
