@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from openbook.core.messages import SamplingParams
 from openbook.lm.checkpoint import read_json
 from openbook.lm.families.base import Family
 from openbook.serving.engine.blocks import BlockManager
+from openbook.serving.engine.limits import check_params
 from openbook.serving.engine.runner import Runner
 from openbook.serving.engine.sampler import Chosen, choose
 from openbook.serving.engine.scheduler import Scheduler
@@ -102,10 +104,9 @@ class EngineCore:
         """Raises what `add` would raise; changes nothing."""
         if not prompt:
             raise UsageError("the prompt is empty", "give at least one token")
-        if params.max_tokens < 1:
-            raise UsageError(f"max_tokens is {params.max_tokens}", "ask for 1 or more")
         vocabulary = self.model.config.vocab_size
-        if not 0 <= min(prompt) <= max(prompt) < vocabulary:
+        check_params(params, vocabulary)
+        if not all(isinstance(token, Integral) and 0 <= token < vocabulary for token in prompt):
             raise UsageError(f"a token of the prompt is not in 0..{vocabulary - 1}", "use the model's own tokenizer")
         if len(prompt) >= self.max_seq_len:
             raise UsageError(
@@ -179,6 +180,8 @@ class EngineCore:
         each = [params] * len(waiting) if isinstance(params, SamplingParams) else list(params)
         if isinstance(params, SamplingParams) and params.seed is not None:
             each = [replace(params, seed=params.seed + i) for i in range(len(waiting))]
+        for prompt, one in zip(waiting, each, strict=True):
+            self.check(prompt, one)  # all of them, so that none is left behind when one is refused
         numbers = [self.add(prompt, one) for prompt, one in zip(waiting, each, strict=True)]
         sequences = {number: self._sequences[number] for number in numbers}
         while any(sequence.status != "finished" for sequence in sequences.values()):

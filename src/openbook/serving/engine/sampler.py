@@ -16,6 +16,9 @@ from openbook.serving.engine.sequence import Sequence
 
 _LIKELY = 1_024
 """How many are sorted first: nearly always they hold `top_p`, and a whole vocabulary takes a hundred times as long."""
+_GREEDY_BELOW = 1e-5
+"""Logits over a smaller temperature may be infinite, and the likeliest token has all of the probability long before."""
+_SEEDS = 2**128
 
 
 class Chosen(NamedTuple):
@@ -26,6 +29,7 @@ class Chosen(NamedTuple):
     likeliest: tuple[tuple[int, float], ...] = ()
 
 
+@torch.inference_mode()
 def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
     """logits: (S, V) float32, changed in place -> a token for each sequence."""
     for row, sequence in zip(logits, sequences, strict=True):
@@ -34,7 +38,7 @@ def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
     found = []
     for row, sequence, first in zip(logits, sequences, greedy, strict=True):
         params = sequence.params
-        token = first if params.temperature == 0 else draw(row, params, _uniform(sequence))
+        token = first if params.temperature < _GREEDY_BELOW else draw(row, params, _uniform(sequence))
         found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params.logprobs))
     return found
 
@@ -114,7 +118,7 @@ def _typical(probabilities: Tensor, mass: float) -> Tensor:
 def _uniform(sequence: Sequence) -> float:
     seed = sequence.params.seed
     assert seed is not None, "the engine gives every sequence a seed"
-    return float(np.random.Generator(np.random.Philox(key=seed, counter=len(sequence.tokens))).random())
+    return float(np.random.Generator(np.random.Philox(key=seed % _SEEDS, counter=len(sequence.tokens))).random())
 
 
 def _explained(row: Tensor, token: int, count: int) -> Chosen:

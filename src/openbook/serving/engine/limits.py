@@ -1,0 +1,56 @@
+"""What a request may ask for: held against the model before it is taken, so that no request can stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf, isfinite
+from numbers import Integral
+
+from openbook.core.errors import UsageError
+from openbook.core.messages import SamplingParams
+
+_STRONGEST = 10_000.0
+"""Of penalties and biases: beyond it a float32 logit may become infinite, and its probability no number."""
+
+
+def check_params(params: SamplingParams, vocabulary: int) -> None:
+    """Raises UsageError, which names the parameter and what it may be, for one that no token can be drawn by."""
+    whole = {
+        "max_tokens": (params.max_tokens, 1),
+        "top_k": (params.top_k, 0),
+        "logprobs": (0 if params.logprobs is None else params.logprobs, 0),
+    }
+    for name, (value, least) in whole.items():
+        if not isinstance(value, Integral) or int(value) < least:
+            raise _refused(name, value, f"a whole number, {least} or more")
+    if not isinstance(params.seed, Integral | None):
+        raise _refused("seed", params.seed, "a whole number, or none")
+    for name in ("top_p", "min_p", "typical_p"):
+        if not 0 <= getattr(params, name) <= 1:
+            raise _refused(name, getattr(params, name), "from 0 to 1")
+    if not 0 <= params.temperature < inf:
+        raise _refused("temperature", params.temperature, "0 or more")
+    if not 1 / _STRONGEST <= params.repetition_penalty <= _STRONGEST:
+        raise _refused("repetition_penalty", params.repetition_penalty, f"from {1 / _STRONGEST} to {_STRONGEST:,.0f}")
+    for name in ("presence_penalty", "frequency_penalty"):
+        if not abs(getattr(params, name)) <= _STRONGEST:
+            raise _refused(name, getattr(params, name), f"from -{_STRONGEST:,.0f} to {_STRONGEST:,.0f}")
+    _check_bias(params.logit_bias, vocabulary)
+
+
+def _check_bias(biases: Iterable[tuple[int, float]], vocabulary: int) -> None:
+    """-inf forbids a token; one at least must be left."""
+    forbidden = set()
+    for token, bias in biases:
+        if not isinstance(token, Integral) or not 0 <= int(token) < vocabulary:
+            raise _refused("a token of logit_bias", token, f"from 0 to {vocabulary - 1}")
+        if bias != -inf and not (isfinite(bias) and abs(bias) <= _STRONGEST):
+            raise _refused("a bias of logit_bias", bias, f"-inf, or from -{_STRONGEST:,.0f} to {_STRONGEST:,.0f}")
+        if bias == -inf:
+            forbidden.add(token)
+    if len(forbidden) == vocabulary:
+        raise UsageError("logit_bias forbids every token", "leave one")
+
+
+def _refused(name: str, value: object, allowed: str) -> UsageError:
+    return UsageError(f"{name} is {value!r}", f"it may be {allowed}")
