@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from lm.checkpoints import TINY, tiny
+from lm.checkpoints import TINY, byte_tokenizer, tiny
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import ChatRequest, Message
 from openbook.lm.fresh import write_fresh
 from openbook.lm.generate import generate
+from openbook.lm.gguf.write import write_gguf
 from openbook.lm.load import load_model, save_model
 from openbook.serving import Engine, SamplingParams
 
@@ -78,3 +80,27 @@ def test_a_fresh_model_chats_at_once(tmp_path: Path) -> None:
             ChatRequest((Message.of("user", "你好?"),), SamplingParams(max_tokens=5, ignore_eos=True))
         )
     assert answer.completion_tokens == 5
+
+
+def test_a_model_of_a_gguf_file_stops_at_its_end_token(tmp_path: Path) -> None:
+    model = tiny(tmp_path)
+    byte_tokenizer(tmp_path)
+    write_gguf(model, tmp_path, tmp_path / "tiny.gguf")
+    with Engine.load(tmp_path / "tiny.gguf") as engine:
+        assert engine.loop.engine.end_tokens == {257}
+
+
+@pytest.mark.parametrize("said", ["<|end|>", [1, "x"], [[1]], {"id": 1}, 1.5])
+def test_an_end_token_that_is_no_number_is_named(tmp_path: Path, said: object) -> None:
+    checkpoint(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": said}))
+    with pytest.raises(ModelUnavailable, match="eos_token_id of"):
+        Engine.load(tmp_path)
+
+
+def test_a_refused_prompt_leaves_no_other_behind(tmp_path: Path) -> None:
+    with Engine.load(checkpoint(tmp_path)) as engine:
+        with pytest.raises(UsageError, match="empty"):
+            engine.generate([[1, 2], []], SamplingParams(max_tokens=60, ignore_eos=True))
+        engine.generate([[3]], SamplingParams(max_tokens=1))
+        assert engine.loop.engine.is_idle

@@ -61,7 +61,7 @@ class Engine:
         if model.dtype == torch.float16:
             model = model.float()
         limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
-        end_tokens = end_tokens_of(directory, model) if directory.is_dir() else frozenset[int]()
+        end_tokens = end_tokens_of(directory, model)
         if model.causal:
             model = prepare(model, _precision(model, quantize))
         stored = {"bf16": torch.bfloat16, "fp32": torch.float32, None: model.dtype}[kv_dtype]
@@ -93,11 +93,16 @@ class Engine:
 
     def generate(self, prompts: Iterable[Sequence[int]], params: SamplingParams) -> list[Output]:
         """The answers to all prompts, computed together, in their order. With a seed, prompt i draws from seed + i."""
-        tickets = []
-        for place, prompt in enumerate(prompts):
-            own = params if params.seed is None else replace(params, seed=params.seed + place)
-            tickets.append((len(prompt), self.submit(prompt, own)))
-        return [_output(ticket, count) for count, ticket in tickets]
+        tickets: list[tuple[int, Ticket]] = []
+        try:
+            for place, prompt in enumerate(prompts):
+                own = params if params.seed is None else replace(params, seed=params.seed + place)
+                tickets.append((len(prompt), self.submit(prompt, own)))
+            return [_output(ticket, count) for count, ticket in tickets]
+        except BaseException:
+            for _, ticket in tickets:
+                ticket.cancel()
+            raise
 
     def chat(self) -> LocalChatModel:
         """Text in, text out, by the chat template of the checkpoint. ModelUnavailable for a tokenizer of another model."""

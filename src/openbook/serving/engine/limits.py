@@ -40,7 +40,7 @@ def check_params(params: SamplingParams, vocabulary: int) -> None:
 
 def _check_bias(biases: Iterable[tuple[int, float]], vocabulary: int) -> None:
     """-inf forbids a token; one at least must be left."""
-    forbidden = set()
+    forbidden: set[int] = set()
     for token, bias in biases:
         if not isinstance(token, Integral) or not 0 <= int(token) < vocabulary:
             raise _refused("a token of logit_bias", token, f"from 0 to {vocabulary - 1}")

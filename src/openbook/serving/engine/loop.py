@@ -22,17 +22,18 @@ class Ticket:
 
     def __init__(self, inbox: SimpleQueue[_Command]) -> None:
         self._inbox = inbox
-        self._events: SimpleQueue[Event | Exception] = SimpleQueue()
+        self._events: SimpleQueue[Event | Exception | None] = SimpleQueue()
 
     def __iter__(self) -> Iterator[Event]:
-        """Until the event with a finish reason. Raises what ended the engine."""
-        while True:
-            event = self._events.get()
+        """Until the event with a finish reason, or until it is cancelled; nothing the second time. Raises what ended the engine."""
+        while (event := self._events.get()) is not None:
             if isinstance(event, Exception):
+                self._events.put(event)
                 raise event
-            yield event
             if event.finish_reason is not None:
-                return
+                self._events.put(None)
+            yield event
+        self._events.put(None)
 
     def cancel(self) -> None:
         self._inbox.put((self,))
@@ -47,7 +48,8 @@ class EngineLoop:
         self._tickets: dict[int, Ticket] = {}
         self._numbers: dict[Ticket, int] = {}
         self._fault: Exception | None = None
-        self._is_closed = False
+        self._is_closed = self._has_ended = False
+        self._lock = threading.Lock()  # nothing is handed in after the last look into the queue
         self._thread = threading.Thread(target=self._run, name="openbook-engine", daemon=True)
         self._thread.start()
 
@@ -64,13 +66,18 @@ class EngineLoop:
 
     def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"") -> Ticket:
         """Hands a request in. Raises UsageError as `EngineCore.add` does, ModelUnavailable when the engine has ended."""
-        if not self.is_alive:
-            cause = f"the engine has stopped ({self._fault})" if self._fault else "the engine is closed"
-            raise ModelUnavailable(cause, "start it again")
+        self._check_alive()
         self.engine.check(prompt, params)
         ticket = Ticket(self._inbox)
-        self._inbox.put((ticket, list(prompt), params, salt))
+        with self._lock:
+            self._check_alive()
+            self._inbox.put((ticket, list(prompt), params, salt))
         return ticket
+
+    def _check_alive(self) -> None:
+        if not self.is_alive or self._has_ended:
+            cause = f"the engine has stopped ({self._fault})" if self._fault else "the engine is closed"
+            raise ModelUnavailable(cause, "start it again")
 
     def close(self) -> None:
         """Ends after the step that is under way; requests that are not done end with an error."""
@@ -86,6 +93,8 @@ class EngineLoop:
                     self._hand_out(event)
         except Exception as error:
             self._fault = error
+        with self._lock:
+            self._has_ended = True
         waiting = list(self._tickets.values())
         while not self._inbox.empty():
             command = self._inbox.get()
@@ -111,7 +120,11 @@ class EngineLoop:
                 self._cancel(command[0])
             else:
                 ticket, prompt, params, salt = command
-                number = self.engine.add(prompt, params, salt=salt)
+                try:
+                    number = self.engine.add(prompt, params, salt=salt)
+                except Exception as error:  # it was looked at before: whatever it is, it is this request's alone
+                    ticket._events.put(error)
+                    continue
                 self._tickets[number], self._numbers[ticket] = ticket, number
         return True
 
@@ -120,6 +133,7 @@ class EngineLoop:
         if number is not None:
             del self._tickets[number]
             self.engine.abort(number)
+            ticket._events.put(None)
 
     def _hand_out(self, event: Event) -> None:
         ticket = self._tickets[event.number]
