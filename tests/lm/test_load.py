@@ -155,3 +155,67 @@ def test_loading_takes_the_memory_of_the_model(tmp_path: Path, dtype: str) -> No
     )
     taken, size = map(int, said.stdout.split())
     assert taken <= 1.15 * size + 2_000_000
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": []},
+        {"model_type": {"llama": 1}},
+        {"quantization_config": "int8"},
+        {"quantization_config": [1]},
+        {"num_attention_heads": 0},
+        {"hidden_size": float("inf")},
+        {"num_hidden_layers": float("nan")},
+        {"num_hidden_layers": 10**9},
+        {"num_hidden_layers": -(10**30)},
+        {"vocab_size": 10**30},
+        {"rope_parameters": "yarn"},
+        {
+            "model_type": "t5",
+            "feed_forward_proj": 7,
+            "d_model": 8,
+            "d_kv": 8,
+            "d_ff": 8,
+            "num_layers": 1,
+            "num_heads": 1,
+        },
+        {"model_type": "mixtral", "num_local_experts": 10**9, "num_experts_per_tok": 1},
+    ],
+    ids=lambda config: str(config)[:50],
+)
+def test_an_absurd_config_is_refused_at_once(tmp_path: Path, config: dict) -> None:
+    with pytest.raises(ModelUnavailable) as raised:
+        load_model(broken(tmp_path, {}, **config))
+    assert raised.value.remedy
+
+
+def test_a_config_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    (tmp_path / "config.json").write_text('{"a":' * 100_000)
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("places", [[], "x", {"a": 1}, {"a": ["b"]}, None])
+def test_an_index_without_names_is_refused(tmp_path: Path, places: object) -> None:
+    tiny(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(ModelUnavailable, match="no weight_map"):
+        load_model(tmp_path)
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path: Path) -> None:
+    save_model(tiny(tmp_path), tmp_path, max_shard_bytes=20_000)
+    sorted(tmp_path.glob("*.safetensors"))[1].unlink()
+    with pytest.raises(ModelUnavailable, match=r"model-00002-of-.*cannot be read"):
+        load_model(tmp_path)
+
+
+def test_a_tensor_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    save_model(tiny(tmp_path), tmp_path, max_shard_bytes=20_000)
+    first, second = sorted(tmp_path.glob("*.safetensors"))[:2]
+    save_file(load_file(second) | dict([next(iter(load_file(first).items()))]), second)
+    with pytest.raises(ModelUnavailable, match="is there twice"):
+        load_model(tmp_path)

@@ -23,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ModelUnavailable(f"{path} is missing", "give the directory of a complete checkpoint") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the checkpoint again") from error
     if not isinstance(value, dict):
         raise ModelUnavailable(f"{path} holds {type(value).__name__}, not an object", "copy the checkpoint again")
@@ -44,7 +44,10 @@ def weight_files(directory: Path) -> list[Path]:
         return [single]
     index = directory / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+        places = read_json(index).get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+            raise ModelUnavailable(f"{index} has no weight_map of names", "copy the checkpoint again")
+        shards = sorted(set(places.values()))
         if outside := [name for name in shards if Path(name).name != name]:
             raise ModelUnavailable(f"{index} names a file outside its directory: {outside[0]!r}", "do not use it")
         return [directory / name for name in shards]

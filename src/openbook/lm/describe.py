@@ -76,24 +76,28 @@ def brief(directory: Path, name: str) -> Brief:
         raw, headers = read_config(directory), [_header(path) for path in weight_files(directory)]
     except ModelUnavailable as error:
         return Brief(name, error.message.removeprefix(str(directory)).strip()[:12], 0, "?", size)
-    tensors = {key: value for header in headers for key, value in header.items() if key != "__metadata__"}
+    tensors = {key: value for header in headers for key, value in header.items()}
     count = sum(_numel(one["shape"]) for one in tensors.values())
     dtypes = [one["dtype"] for one in tensors.values()]
     return Brief(name, str(raw.get("model_type")), count, max(set(dtypes), key=dtypes.count) if dtypes else "?", size)
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file, read without torch. ModelUnavailable for one that is none."""
+    """The tensors in the header of a safetensors file, read without torch. ModelUnavailable for one that is none."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(path.stat().st_size - 8, 100_000_000):
                 raise ValueError(f"its header claims {length} bytes")
             header = json.loads(file.read(length))
-        assert isinstance(header, dict)
-    except (OSError, ValueError, AssertionError) as error:
+        tensors = {key: value for key, value in header.items() if key != "__metadata__"}
+        if not all(isinstance(size, int) for one in tensors.values() for size in one["shape"]):
+            raise ValueError("a shape is no list of numbers")
+        if not all(isinstance(one["dtype"], str) for one in tensors.values()):
+            raise ValueError("a dtype is no name")
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the checkpoint again") from None
-    return header
+    return tensors
 
 
 def _numel(shape: list[int]) -> int:

@@ -27,6 +27,8 @@ FAMILIES: dict[str, str] = {
 }
 """`model_type` of config.json -> file and class in `openbook.lm.families`."""
 
+_COUNTS = ("num_hidden_layers", "n_layer", "num_layers", "num_decoder_layers", "num_experts", "num_local_experts")
+_ALWAYS_POSSIBLE = 1_000
 Precision = Literal["float32", "bfloat16", "float16"]
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -38,9 +40,10 @@ DTYPES: dict[str, torch.dtype] = {
 def family_of(raw: Mapping[str, Any]) -> type[Family]:
     """The class for a config.json. ModelUnavailable names the known types, and the format of weights that are no floats."""
     kind = raw.get("model_type")
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise ModelUnavailable(f"model_type {kind!r} is not known", f"known are {', '.join(sorted(FAMILIES))}")
-    if method := (raw.get("quantization_config") or {}).get("quant_method"):
+    quantized = raw.get("quantization_config") or {}
+    if method := quantized.get("quant_method") if isinstance(quantized, Mapping) else quantized:
         raise ModelUnavailable(
             f"its weights are quantized by {method!r}", "use the checkpoint that they were made from"
         )
@@ -52,15 +55,27 @@ def family_of(raw: Mapping[str, Any]) -> type[Family]:
 def empty_model(raw: Mapping[str, Any], source: str, stored: Collection[str] | None = None) -> Family:
     """The model that `raw` describes on the meta device: shapes, and no memory. ModelUnavailable for what cannot be."""
     family = family_of(raw)
+    _check_counts(raw, source, stored)
     try:
         with torch.device("meta"):
             model = family.of(raw, stored)
     except KeyError as error:
         raise ModelUnavailable(f"config.json of {source} lacks {error}", "copy the checkpoint again") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError, RuntimeError) as error:
         raise ModelUnavailable(f"config.json of {source}: {error}", "copy the checkpoint again") from None
     model.carried = dict(raw)
     return model
+
+
+def _check_counts(raw: Mapping[str, Any], source: str, stored: Collection[str] | None) -> None:
+    """ModelUnavailable for more layers or experts than there are tensors, before a module is made for each."""
+    most = max(_ALWAYS_POSSIBLE, len(stored or ()))
+    for key in _COUNTS:
+        said = raw.get(key)
+        if isinstance(said, int | float) and said > most:
+            raise ModelUnavailable(
+                f"config.json of {source}: {key} is {said}, at most {most:,} can be", "copy the checkpoint again"
+            )
 
 
 def open_checkpoint(directory: Path) -> tuple[Family, Stored | GgufFile]:

@@ -27,7 +27,7 @@ _OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 class Stored(Mapping[str, Tensor]):
     """Name -> tensor of all safetensors files of a directory. A tensor is a view of the mapped file.
 
-    Raises ModelUnavailable for a file that is truncated or whose header is not true to it.
+    Raises ModelUnavailable for a file that is truncated or whose header is not true to it, and for a tensor that is there twice.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,6 +42,8 @@ class Stored(Mapping[str, Tensor]):
                 file = safe_open(path, framework="pt")
                 for theirs in file.keys():  # type: ignore[no-untyped-call]  # noqa: SIM118 (it is no mapping)
                     name = _current(theirs)
+                    if name in self.shapes:
+                        raise ValueError(f"{name} is there twice")
                     piece = file.get_slice(theirs)  # type: ignore[no-untyped-call]
                     self.shapes[name], self.dtypes[name] = tuple(piece.get_shape()), piece.get_dtype()
                     self._files[name], self._names[name] = file, theirs

@@ -25,7 +25,7 @@ class Ticket:
         self._events: SimpleQueue[Event | Exception | None] = SimpleQueue()
 
     def __iter__(self) -> Iterator[Event]:
-        """Until the event with a finish reason, or until it is cancelled; nothing the second time. Raises what ended the engine."""
+        """Until the event with a finish reason or a cancel; nothing the second time. Raises what ended the engine."""
         while (event := self._events.get()) is not None:
             if isinstance(event, Exception):
                 self._events.put(event)

@@ -1,0 +1,40 @@
+"""A line about a checkpoint, whatever is in it: one that is broken spoils no list of the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm.checkpoints import tiny
+from openbook.lm.describe import brief
+
+
+def test_a_line_of_a_checkpoint(tmp_path: Path) -> None:
+    model = tiny(tmp_path)
+    found = brief(tmp_path, "tiny")
+    assert (found.model_type, found.dtype) == ("llama", "F32")
+    assert found.parameters == sum(one.numel() for one in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        [],
+        "x",
+        {"a": 1},
+        {"a": {}},
+        {"a": {"dtype": "F32", "shape": 3}},
+        {"a": {"dtype": "F32", "shape": [10**12, "x"]}},
+        {"a": {"dtype": [], "shape": [1]}},
+        "[" * 50_000,
+    ],
+    ids=lambda header: str(header)[:30],
+)
+def test_a_header_that_cannot_be_is_told_in_its_line(tmp_path: Path, header: Any) -> None:
+    tiny(tmp_path)
+    text = header.encode() if isinstance(header, str) and header[0] == "[" else json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    assert brief(tmp_path, "tiny").dtype == "?"
