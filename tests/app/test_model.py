@@ -55,7 +55,7 @@ def test_errors_name_the_remedy(cli: Cli, made: Path, tmp_path: Path) -> None:
     assert "known are 1m" in cli.errors
     cli("model", "convert", made, tmp_path / "y", "--to", "onnx", code=2)
     cli("model", "pull", "../etc", code=2)
-    cli("model", "pull", "acme/tiny", code=1, HF_ENDPOINT="http://127.0.0.1:1")
+    cli("model", "pull", "acme/tiny", code=1, HF_ENDPOINT="http://127.0.0.1:1", HF_HUB_OFFLINE="")
     assert "cannot be reached" in cli.errors
 
 
