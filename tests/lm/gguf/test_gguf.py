@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from lm.checkpoints import byte_tokenizer, tiny
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.dense import dense
+from openbook.lm.gguf import write
 from openbook.lm.gguf.check import check_header
+from openbook.lm.gguf.metadata import to_keys
 from openbook.lm.gguf.names import to_halves, to_neighbours
 from openbook.lm.gguf.read import GgufFile
 from openbook.lm.gguf.vocabulary import write_tokenizer
@@ -158,3 +160,46 @@ def test_headers_that_lie_are_named(tmp_path: Path, content: bytes, cause: str) 
     path.write_bytes(content)
     with pytest.raises(ModelUnavailable, match=cause):
         check_header(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("llama.block_count", 10**9),
+        ("llama.block_count", "many"),
+        ("llama.attention.head_count", 0),
+        ("llama.attention.head_count", [4, 4]),
+        ("llama.embedding_length", [32]),
+        ("llama.rope.freq_base", "x"),
+        ("llama.context_length", "x"),
+        ("llama.vocab_size", [300]),
+    ],
+)
+def test_settings_of_a_file_that_cannot_be_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: object
+) -> None:
+    monkeypatch.setattr(write, "to_keys", lambda config: to_keys(config) | {key: value})
+    with pytest.raises(ModelUnavailable) as raised:
+        load_model(written(tmp_path)[1])
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tokenizer.ggml.tokens", ["a"]),
+        ("tokenizer.ggml.tokens", 7),
+        ("tokenizer.ggml.token_type", [1]),
+        ("tokenizer.ggml.merges", 7),
+        ("tokenizer.ggml.eos_token_id", 10**6),
+        ("tokenizer.ggml.eos_token_id", "x"),
+    ],
+)
+def test_a_broken_tokenizer_of_a_file_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    keys = GgufFile(written(tmp_path)[1]).keys_read
+    with pytest.raises(ModelUnavailable, match="is broken"):
+        write_tokenizer(keys | {key: value}, tmp_path / "out")
+    del keys["tokenizer.ggml.tokens"]
+    with pytest.raises(ModelUnavailable, match="is broken"):
+        write_tokenizer(keys, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -39,11 +39,21 @@ class GgufFile(Mapping[str, Tensor]):
             tensors = {one.name: one for one in reader.tensors}
         except Exception as error:  # the library trusts its input and fails in many ways
             raise ModelUnavailable(f"{path} is no valid GGUF file: {error}", "get a complete copy") from error
-        layers = int(self.keys_read.get(f"{self.keys_read.get('general.architecture')}.block_count", 0))
+        try:
+            self._understand(tensors)
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
+            raise ModelUnavailable(f"{path} has settings that cannot be: {error!r}", "get a complete copy") from error
+
+    def _understand(self, tensors: dict[str, Any]) -> None:
+        """Config, names and shapes."""
+        architecture = self.keys_read.get("general.architecture")
+        layers = int(self.keys_read.get(f"{architecture}.block_count", 0))
+        if layers > len(tensors):
+            raise ValueError(f"{layers:,} layers of {len(tensors):,} tensors")
         theirs = _checkpoint_names(layers)
         if unknown := sorted(set(tensors) - set(theirs) - _FACTORS):
             raise ModelUnavailable(
-                f"{path} holds tensors that are not known: {', '.join(unknown[:8])}", "use another file"
+                f"{self.path} holds tensors that are not known: {', '.join(unknown[:8])}", "use another file"
             )
         self.raw = to_raw(
             self.keys_read,
@@ -68,6 +78,8 @@ class GgufFile(Mapping[str, Tensor]):
             raise ModelUnavailable(
                 f"{self.path}: {name} has the type {one.tensor_type.name}", "use another file"
             ) from None
+        except ValueError as error:
+            raise ModelUnavailable(f"{self.path}: {name} cannot be read: {error}", "get a complete copy") from error
         tensor = torch.from_numpy(floats if floats.flags.writeable else floats.copy())
         heads = {"q": "num_attention_heads", "k": "num_key_value_heads"}
         ours = self._ours[name]
@@ -85,7 +97,7 @@ class GgufFile(Mapping[str, Tensor]):
     def dtype(self) -> torch.dtype:
         """bfloat16 where the weights are stored so, float16 likewise, else float32."""
         types = [one.tensor_type.name for name, one in self._tensors.items() if len(self.shapes[name]) > 1]
-        common = max(set(types), key=types.count)
+        common = max(set(types), key=types.count, default="")
         return {"BF16": torch.bfloat16, "F16": torch.float16}.get(common, torch.float32)
 
 

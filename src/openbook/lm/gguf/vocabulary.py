@@ -55,7 +55,18 @@ def vocabulary_keys(directory: Path, vocab_size: int) -> dict[str, Any]:
 
 
 def write_tokenizer(keys: Mapping[str, Any], directory: Path) -> None:
-    """tokenizer.json and tokenizer_config.json from GGUF keys. ModelUnavailable for a tokenizer that is no byte-level BPE."""
+    """tokenizer.json and tokenizer_config.json from GGUF keys. ModelUnavailable for one that is broken or no byte-level BPE."""
+    try:
+        tokenizer, settings = _tokenizer_of(keys)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ModelUnavailable(f"the tokenizer of the GGUF file is broken: {error!r}", "get a complete copy") from error
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / "tokenizer.json", tokenizer)
+    write_json(directory / "tokenizer_config.json", settings)
+
+
+def _tokenizer_of(keys: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """tokenizer.json and tokenizer_config.json."""
     if keys.get("tokenizer.ggml.model") != "gpt2":
         raise ModelUnavailable(f"the GGUF file has a {keys.get('tokenizer.ggml.model')!r} tokenizer", _REMEDY)
     pre = keys.get("tokenizer.ggml.pre", "gpt-2")
@@ -105,9 +116,7 @@ def write_tokenizer(keys: Mapping[str, Any], directory: Path) -> None:
             settings[f"{name}_token"] = tokens[int(number)]
     if template := keys.get("tokenizer.chat_template"):
         settings["chat_template"] = template
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "tokenizer.json", tokenizer)
-    write_json(directory / "tokenizer_config.json", settings)
+    return tokenizer, settings
 
 
 def _kind(number: int, by_id: Mapping[int, str], added: Mapping[str, Mapping[str, Any]]) -> int:
