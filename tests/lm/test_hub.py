@@ -28,7 +28,10 @@ FILES = {
 
 
 class Hub(ThreadingHTTPServer):
-    """A hub with one repository. `cut`: bytes after which the first answer for the weights breaks off."""
+    """A hub with one repository. `cut`: bytes after which the first answer for the weights breaks off.
+
+    `listing` and `redirect` are what it says instead of the truth; `is_endless`: files have no end, `sent` counts their bytes.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -37,6 +40,10 @@ class Hub(ThreadingHTTPServer):
         self.cut = 0
         self.status = 200
         self.files = dict(FILES)
+        self.listing: bytes | None = None
+        self.redirect = ""
+        self.is_endless = False
+        self.sent = 0
 
     def handle_error(self, *_: object) -> None:
         """A client that leaves is no error."""
@@ -54,6 +61,13 @@ class Handler(BaseHTTPRequestHandler):
         hub.tokens.add(self.headers.get("authorization", ""))
         if hub.status != 200:
             self.answer(hub.status, b"no")
+        elif hub.redirect and "/resolve/" in self.path:
+            self.send_response(302)
+            self.send_header("location", hub.redirect)
+            self.send_header("content-length", "0")
+            self.end_headers()
+        elif hub.listing is not None and self.path.startswith("/api/"):
+            self.answer(200, hub.listing)
         elif self.path.startswith("/api/models/acme/tiny/revision/"):
             self.answer(200, json.dumps({"sha": "c0ffee", "siblings": [self.said(name) for name in FILES]}).encode())
         elif self.path.startswith("/acme/tiny/resolve/c0ffee/"):
@@ -68,6 +82,11 @@ class Handler(BaseHTTPRequestHandler):
         return {"rfilename": name, "size": len(content), "blobId": blob} | large
 
     def send(self, name: str) -> None:
+        if self.server.is_endless:
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                self.server.sent += self.wfile.write(bytes(1 << 16))
         content = self.server.files[name]
         start = int((self.headers.get("range") or "bytes=0-")[6:].split("-")[0])
         self.send_response(206 if start else 200)
@@ -208,3 +227,88 @@ def test_a_full_disk_is_told_before_anything_is_fetched(server: Hub, monkeypatch
     with pytest.raises(ModelUnavailable, match="1,000 are free"):
         pull("acme/tiny")
     assert len(server.asked) == 1
+
+
+def says(*names: str, **changes: object) -> bytes:
+    """A listing of empty files."""
+    file = {"size": 0, "blobId": hashlib.sha1(b"blob 0\0").hexdigest()} | changes
+    return json.dumps({"sha": "c0ffee", "siblings": [{"rfilename": name} | file for name in names]}).encode()
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"",
+        b"[]",
+        b"[" * 100_000,
+        b'{"sha": "c0ffee", "siblings": ["x"]}',
+        b'{"sha": "c0ffee", "siblings": {"a": 1}}',
+        b'{"sha": "../../..", "siblings": []}',
+        says("config.json", size=float("inf")),
+        says("config.json", size="many"),
+        says("config.json", lfs="x"),
+        says("config.json", lfs=[1]),
+    ],
+    ids=lambda listing: listing[:60].decode(),
+)
+def test_a_listing_that_is_none_is_told(server: Hub, listing: bytes) -> None:
+    server.listing = listing
+    with pytest.raises(ModelUnavailable, match="no list of files"):
+        pull("acme/tiny")
+
+
+def test_a_listing_without_an_end_fills_no_memory(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_MAX_LISTING_BYTES", 10_000)
+    server.listing = says(*(f"{number}.json" for number in range(1_000)))
+    with pytest.raises(ModelUnavailable, match="more than 10,000 bytes"):
+        pull("acme/tiny")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.json", "/a.json", "a/../../b.json", "a\\b.json", ".hidden.json", "a\0.json", "a\n.json", "a?b.json", "a#b.json",
+     "%2e%2e/a.json", "C:a.json", "a" * 300 + ".json"],
+)  # fmt: skip
+def test_a_name_that_is_a_trick_is_left_out(server: Hub, name: str, tmp_path: Path) -> None:
+    server.listing = says(name)
+    with pytest.raises(ModelUnavailable, match="holds no checkpoint"):
+        pull("acme/tiny")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_file_that_is_also_a_folder_is_told(server: Hub) -> None:
+    server.listing = says("a.json", "a.json/b.json")
+    server.files |= {"a.json": b"", "a.json/b.json": b""}
+    with pytest.raises(ModelUnavailable, match="cannot be written"):
+        pull("acme/tiny")
+
+
+@pytest.mark.parametrize("size", [{}, {"size": None}, {"size": -1}, {"size": 5}])
+def test_a_file_without_an_end_does_not_fill_the_disk(server: Hub, size: dict) -> None:
+    server.listing = says("config.json", **({"size": 0, "blobId": "0" * 40} | size))
+    server.is_endless = True
+    with pytest.raises(ModelUnavailable, match="not what the hub announced"):
+        pull("acme/tiny")
+    assert server.sent < 50_000_000
+
+
+def test_an_empty_file_is_fetched(server: Hub) -> None:
+    server.listing = says("config.json", "added.txt")
+    server.files |= {"config.json": b"", "added.txt": b""}
+    assert (pull("acme/tiny") / "added.txt").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "place", ["file:///etc/passwd", "http://[", "/acme/tiny/resolve/c0ffee/config.json", "ftp://x/y"]
+)
+def test_a_redirect_to_nowhere_is_told(server: Hub, place: str) -> None:
+    server.redirect = place
+    with pytest.raises(ModelUnavailable, match="cannot be reached"):
+        pull("acme/tiny")
+
+
+@pytest.mark.parametrize("address", ["http://[", "no address", "ftp://127.0.0.1"])
+def test_an_endpoint_that_is_no_address_is_told(server: Hub, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(ModelUnavailable, match="cannot be reached"):
+        pull("acme/tiny")

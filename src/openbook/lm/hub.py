@@ -22,7 +22,11 @@ from openbook.core.paths import home, replacing
 from openbook.core.progress import Progress, silent
 
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
+_COMMIT = re.compile(r"[0-9A-Fa-f]{4,64}")
 _READ_BYTES = 1 << 20
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f\\?#%:]{1,240}")
+"""Names that are the same on a disk and in an address."""
+_MAX_LISTING_BYTES = 32 << 20
 _ATTEMPTS = 5
 _KEPT = (".json", ".txt", ".model", ".jinja", ".safetensors")
 _LEFT_OUT = ("onnx", "openvino", "coreml", "original", "gguf", "flax", "tf")
@@ -112,8 +116,13 @@ def pull(name: str, progress: Progress = silent) -> Path:
         total, done = sum(file.size_bytes for file in wanted), 0
         for file in wanted:
             progress("fetch", done, total, file.name)
-            if not _is_whole(target / file.name, file) and not _from_cache(listing, file, target):
-                _fetch(session, listing, file, target, _reporting(progress, done, total, file.name))
+            try:
+                if not _is_whole(target / file.name, file) and not _from_cache(listing, file, target):
+                    _fetch(session, listing, file, target, _reporting(progress, done, total, file.name))
+            except OSError as error:
+                raise ModelUnavailable(
+                    f"{target / file.name} cannot be written ({error})", "make room, or set OPENBOOK_HOME"
+                ) from None
             done += file.size_bytes
         progress("fetch", total, total, "")
     record = {"source": repository, "revision": revision or "main", "commit": listing.commit}
@@ -143,15 +152,22 @@ def _headers() -> dict[str, str]:
 def _list(session: httpx.Client, repository: str, revision: str) -> Listing:
     url = f"{endpoint()}/api/models/{repository}/revision/{revision.replace('/', '%2F')}"
     try:
-        answer = session.get(url, params={"blobs": "true"})
-    except httpx.HTTPError as error:
+        with session.stream("GET", url, params={"blobs": "true"}) as answer:
+            if answer.status_code != 200:
+                raise _refused(answer, repository, revision)
+            content = b""
+            for block in answer.iter_bytes(_READ_BYTES):
+                content += block
+                if len(content) > _MAX_LISTING_BYTES:
+                    raise ValueError(f"more than {_MAX_LISTING_BYTES:,} bytes")
+        said = json.loads(content)
+        commit = str(said["sha"])
+        if not _COMMIT.fullmatch(commit):
+            raise ValueError(f"a commit called {commit[:80]!r}")
+        return Listing(repository, commit, [_remote(one) for one in said["siblings"]])
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unreachable(error) from None
-    if answer.status_code != 200:
-        raise _refused(answer, repository, revision)
-    try:
-        said = answer.json()
-        return Listing(repository, str(said["sha"]), [_remote(one) for one in said["siblings"]])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ModelUnavailable(
             f"{endpoint()} answered something that is no list of files ({error!r})", "check HF_ENDPOINT"
         ) from None
@@ -160,7 +176,7 @@ def _list(session: httpx.Client, repository: str, revision: str) -> Listing:
 def _remote(said: Mapping[str, Any]) -> Remote:
     name, large = str(said["rfilename"]), said.get("lfs") or {}
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or name.startswith("."):
+    if path.is_absolute() or ".." in path.parts or name.startswith(".") or not _PLAIN.fullmatch(name):
         return Remote("", 0, "")
     digest = large.get("sha256") or str(large.get("oid", "")).removeprefix("sha256:")
     return Remote(
@@ -214,9 +230,11 @@ def _fetch(session: httpx.Client, listing: Listing, file: Remote, target: Path, 
     for _ in range(_ATTEMPTS):
         try:
             _continue(session, url, partial, file, listing, more)
-        except (httpx.TransportError, httpx.RemoteProtocolError) as error:
+        except httpx.TransportError as error:
             last = error
             continue
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # a redirect to nowhere, an encoding that is none
+            raise _unreachable(error) from None
         if _is_whole(partial, file):
             partial.replace(path)
             return
@@ -236,23 +254,23 @@ def _continue(
     have = partial.stat().st_size if partial.is_file() else 0
     if have >= file.size_bytes > 0:
         return
-    with session.stream("GET", url, headers={"range": f"bytes={have}-"} if have else {}) as answer:
+    headers = {"accept-encoding": "identity"} | ({"range": f"bytes={have}-"} if have else {})
+    with session.stream("GET", url, headers=headers) as answer:
         if answer.status_code not in (200, 206):
-            answer.read()
             raise _refused(answer, listing.repository, listing.commit)
         appends = answer.status_code == 206
         have = have if appends else 0
         with partial.open("ab" if appends else "wb") as out:
             for block in answer.iter_bytes():
                 have += len(block)
-                if have > file.size_bytes > 0:
+                if have > file.size_bytes:
                     return  # more than was announced: the hash will say so
                 out.write(block)
                 more(have)
 
 
 def _is_whole(path: Path, file: Remote) -> bool:
-    if not path.is_file() or (file.size_bytes and path.stat().st_size != file.size_bytes):
+    if not path.is_file() or path.stat().st_size != file.size_bytes:
         return False
     kind, _, wanted = file.digest.partition(":")
     digest = (
@@ -266,7 +284,7 @@ def _is_whole(path: Path, file: Remote) -> bool:
     return digest.hexdigest() == wanted
 
 
-def _unreachable(error: httpx.HTTPError) -> ModelUnavailable:
+def _unreachable(error: httpx.HTTPError | httpx.InvalidURL) -> ModelUnavailable:
     return ModelUnavailable(
         f"{endpoint()} cannot be reached ({type(error).__name__})",
         f"check the network and HF_ENDPOINT; without one, copy a checkpoint's directory to {models_home()}/OWNER/NAME",
