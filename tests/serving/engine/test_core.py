@@ -167,3 +167,20 @@ def test_sixteen_bit_keys_under_float32() -> None:
     engine = EngineCore(MODELS["llama"], kv_dtype=torch.bfloat16)
     out = engine.generate([[5, 6, 7], [8, 9]], SamplingParams(max_tokens=3))
     assert all(len(one.tokens) == 3 for one in out)
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2])
+@pytest.mark.parametrize("budget", [1, 3])
+def test_forks_of_a_prompt_that_is_half_computed_find_their_blocks(spare: int, budget: int) -> None:
+    prompt, answer = [5, 9, 200, 3, 77, 41, 8, 100, 2], 3
+    engine = EngineCore(MODELS["llama"], num_blocks=12 + spare, block_size=1, max_step_tokens=budget)
+    number = engine.add(prompt, SamplingParams(max_tokens=answer))
+    found: dict[int, list[int]] = {number: []}
+    while not engine.is_idle:
+        for event in engine.step():
+            found[event.number].append(event.chosen.token)
+        if len(found) < 4 and engine.scheduler.running and not any(found.values()):
+            found[engine.fork(engine.scheduler.running[0].number)] = []
+        check_blocks(engine)
+    assert list(found.values()) == generate(MODELS["llama"], [prompt], answer) * len(found)
+    assert len(found) == (4 if budget == 1 else 3)

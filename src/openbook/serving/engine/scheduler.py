@@ -86,21 +86,25 @@ class Scheduler:
         """Blocks for the next piece, if need be from sequences that came later. False when it was itself sent back."""
         size = self.blocks.block_size
         count = min(sequence.num_to_compute, budget)
-        first = sequence.num_computed // size
-        shared = [i for i in range(first, len(sequence.block_table)) if self.blocks.is_shared(sequence.block_table[i])]
-        missing = self.blocks.blocks_for(sequence.num_computed + count) - len(sequence.block_table)
-        while self.blocks.num_available < missing + len(shared):
+        first, end = sequence.num_computed // size, self.blocks.blocks_for(sequence.num_computed + count)
+        missing = max(end - len(sequence.block_table), 0)
+
+        def shared() -> list[int]:
+            """Places of blocks that are written to and that another sequence refers to."""
+            places = range(first, min(end, len(sequence.block_table)))
+            return [i for i in places if self.blocks.is_shared(sequence.block_table[i])]
+
+        while self.blocks.num_available < missing + len(shared()):
             last = self.running[-1]
             self._preempt(last)
             if last is sequence:
                 return False
-        for i in shared:
-            if self.blocks.is_shared(sequence.block_table[i]):  # the other owner may just have been sent back
-                (fresh,) = self.blocks.allocate(1)
-                copies.append((sequence.block_table[i], fresh))
-                self.blocks.release([sequence.block_table[i]])
-                sequence.block_table[i] = fresh
-        sequence.block_table += self.blocks.allocate(max(missing, 0))
+        for i in shared():
+            (fresh,) = self.blocks.allocate(1)
+            copies.append((sequence.block_table[i], fresh))
+            self.blocks.release([sequence.block_table[i]])
+            sequence.block_table[i] = fresh
+        sequence.block_table += self.blocks.allocate(missing)
         return True
 
     def _preempt(self, sequence: Sequence) -> None:
