@@ -169,3 +169,12 @@ def test_a_base_and_its_adapter_become_one_checkpoint(tmp_path: Path) -> None:
     write_merged(tmp_path / "base", tmp_path / "adapter", tmp_path / "out")
     got, want = dense(load_model(tmp_path / "out"), IDS), dense(model, IDS)
     assert (got - want).abs().max() < 1e-5 * want.abs().max()
+
+
+@pytest.mark.parametrize("name", ["r", "lora_alpha"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_setting_that_is_no_finite_number_is_refused(name: str, value: float, tmp_path: Path) -> None:
+    model, _ = saved(tmp_path, LoraSettings(r=4))
+    (tmp_path / CONFIG).write_text(json.dumps(json.loads((tmp_path / CONFIG).read_text()) | {name: value}))
+    with pytest.raises(ModelUnavailable):
+        load_adapter(model, tmp_path)
