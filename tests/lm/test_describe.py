@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from lm.checkpoints import tiny
-from openbook.lm.describe import brief
+from openbook.core.errors import UsageError
+from openbook.lm.describe import brief, describe
+from openbook.lm.fresh import write_fresh
 
 
 def test_a_line_of_a_checkpoint(tmp_path: Path) -> None:
@@ -38,3 +40,16 @@ def test_a_header_that_cannot_be_is_told_in_its_line(tmp_path: Path, header: Any
     text = header.encode() if isinstance(header, str) and header[0] == "[" else json.dumps(header).encode()
     (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
     assert brief(tmp_path, "tiny").dtype == "?"
+
+
+@pytest.mark.parametrize(("context", "cause"), [(1_000, "64 places"), (10**12, "64 places")])
+def test_a_context_beyond_the_places_of_a_model_is_refused(tmp_path: Path, context: int, cause: str) -> None:
+    write_fresh(tmp_path / "new", "gpt2", "1m", max_seq_len=64)
+    with pytest.raises(UsageError, match=cause):
+        describe(tmp_path / "new", context=context, batch=1)
+
+
+def test_a_context_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    with pytest.raises(UsageError, match="more than 16,777,216"):
+        describe(tmp_path, context=10**12, batch=1)

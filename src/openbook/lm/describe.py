@@ -20,6 +20,11 @@ _PARTS = (
     ("heads", ("lm_head", "head", "pooler", "classifier")),
 )
 
+_WITH_PLACES = ("gpt2", "bert", "roberta", "xlm-roberta")
+"""Families that have a vector for each position, and none beyond."""
+_MAX_TOKENS = 1 << 24
+"""Numbers of tokens are made in memory to count the rest."""
+
 
 class Brief(NamedTuple):
     name: str
@@ -128,6 +133,12 @@ def describe(directory: Path, *, context: int, batch: int, dtype: str | None = N
         parts[part] = parts.get(part, 0) + parameter.numel()
     config = {key: value for key, value in asdict(model.config).items() if not isinstance(value, dict)}
     config = {key: value for key, value in config.items() if value not in (0, (), None) and not _is_blank(value)}
+    if model.config.model_type in _WITH_PLACES and context > model.config.max_seq_len:
+        raise UsageError(
+            f"context is {context:,}, the model has {model.config.max_seq_len:,} places", "give a smaller one"
+        )
+    if context * batch > _MAX_TOKENS:
+        raise UsageError(f"{batch:,} x {context:,} tokens are more than {_MAX_TOKENS:,}", "give smaller numbers")
     serving = inference_memory(model, context, batch)
     training = training_memory(model, min(context, 1 << 16), batch)
     return Described(
