@@ -46,6 +46,17 @@ def test_conversion_and_difference(cli: Cli, made: Path, tmp_path: Path) -> None
     assert "relative" in cli("model", "diff", made, tmp_path / "half")
 
 
+def test_forms_that_do_not_fit_together_are_told(cli: Cli, made: Path, tmp_path: Path) -> None:
+    cli("model", "convert", made, tmp_path / "b.gguf", code=2)
+    assert "--to gguf" in cli.errors
+    assert not (tmp_path / "b.gguf").exists()
+    cli("model", "convert", made, tmp_path / "b.gguf", "--to", "gguf")
+    cli("model", "convert", tmp_path / "b.gguf", tmp_path / "c.gguf", "--to", "gguf", code=2)
+    assert "is a GGUF file already" in cli.errors
+    cli("model", "diff", made, tmp_path / "b.gguf", code=2)
+    assert "safetensors of it first" in cli.errors
+
+
 def test_errors_name_the_remedy(cli: Cli, made: Path, tmp_path: Path) -> None:
     cli("model", "show", "none", code=1)
     assert "models here: acme/tiny" in cli.errors

@@ -53,3 +53,17 @@ def test_a_context_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None
     tiny(tmp_path)
     with pytest.raises(UsageError, match="more than 16,777,216"):
         describe(tmp_path, context=10**12, batch=1)
+
+
+def test_without_a_context_it_is_what_the_model_has_places_for(tmp_path: Path) -> None:
+    for family, size in (("gpt2", 64), ("bert", 512), ("llama", 8_192)):
+        write_fresh(tmp_path / family, family, "1m", max_seq_len=size)
+        assert describe(tmp_path / family).context == min(size, 4_096)
+    write_fresh(tmp_path / "t5", "t5", "1m")
+    assert describe(tmp_path / "t5").context == 4_096
+
+
+def test_a_fresh_model_without_places_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="max_seq_len is 0"):
+        write_fresh(tmp_path / "new", "llama", "1m", max_seq_len=0)
+    assert not (tmp_path / "new").exists()

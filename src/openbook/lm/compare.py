@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from openbook.core.errors import UsageError
 from openbook.lm.stored import Stored
 
 
@@ -24,7 +25,13 @@ class Difference(NamedTuple):
 
 
 def differences(a: Path, b: Path) -> Iterator[Difference]:
-    """Every tensor that is not equal, in the order of `a`. Compared in float64; dtypes may differ."""
+    """Every tensor that is not equal, in the order of `a`. Compared in float64; dtypes may differ. UsageError for a GGUF file."""
+    for path in (a, b):
+        if path.is_file():
+            raise UsageError(
+                f"{path} is a GGUF file: its tensors have other names and orders",
+                f"make safetensors of it first: openbook model convert {path} DIR",
+            )
     first, second = Stored(a), Stored(b)
     for name in first:
         if name not in second:

@@ -30,14 +30,21 @@ class Converted(NamedTuple):
 def convert(source: Path, out: Path, form: Form, dtype: str | None = None) -> Converted:
     """Writes the model of `source` (a directory, or a GGUF file) to `out`: a directory, or a GGUF file.
 
-    Raises UsageError when `out` exists and is not empty, ModelUnavailable for what cannot be read or held.
+    Raises UsageError when `out` exists and is not empty, or is named as another form, and for GGUF out of GGUF;
+    ModelUnavailable for what cannot be read or held.
     """
     from openbook.lm.load import load_model
 
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise UsageError(f"{out} exists already", "name a place that is not there yet")
     if form == "gguf":
+        if source.is_file():
+            raise UsageError(
+                f"{source} is a GGUF file already", "make safetensors of it first: openbook model convert FILE.gguf DIR"
+            )
         return _to_gguf(source, out, dtype)
+    if out.suffix == ".gguf":
+        raise UsageError(f"{out} is the name of a GGUF file, safetensors need a directory", "add --to gguf")
     if source.is_dir() and not has_weights(source):
         notes = unpickle(source, out)
         if dtype is not None:

@@ -22,6 +22,7 @@ _PARTS = (
 
 _WITH_PLACES = ("gpt2", "bert", "roberta", "xlm-roberta")
 """Families that have a vector for each position, and none beyond."""
+_CONTEXT = 4_096
 _MAX_TOKENS = 1 << 24
 """Numbers of tokens are made in memory to count the rest."""
 
@@ -112,18 +113,22 @@ def _numel(shape: list[int]) -> int:
     return count
 
 
-def describe(directory: Path, *, context: int, batch: int, dtype: str | None = None) -> Described:
-    """UsageError for a context or batch below 1, or a dtype that is not known; ModelUnavailable for a broken checkpoint."""
+def describe(directory: Path, *, context: int | None = None, batch: int = 1, dtype: str | None = None) -> Described:
+    """Without a context it is 4,096, or fewer where the model has no more places.
+
+    UsageError for a context or batch below 1, or a dtype that is not known; ModelUnavailable for a broken checkpoint."""
 
     from openbook.lm.load import DTYPES, open_checkpoint
     from openbook.lm.memory import inference_memory, training_memory
     from openbook.lm.state import match
 
-    if context < 1 or batch < 1:
+    if batch < 1 or (context is not None and context < 1):
         raise UsageError(f"context {context} and batch {batch}: both must be 1 or more", "give larger ones")
     if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} is not known", f"known are {', '.join(DTYPES)}")
     model, stored = open_checkpoint(directory)
+    if context is None:
+        context = min(_CONTEXT, getattr(model.config, "max_seq_len", 0) or _CONTEXT)
     match(model, stored, directory)
     chosen = DTYPES[dtype] if dtype else stored.dtype
     model.to(chosen)

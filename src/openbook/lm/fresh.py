@@ -25,7 +25,8 @@ def write_fresh(
 ) -> Made:
     """A freshly initialised checkpoint directory with a tokenizer and a chat template.
 
-    Raises UsageError for a directory that is not empty and for a family, size or dtype that is not known.
+    Raises UsageError for a directory that is not empty and for a family, size or dtype that is not known,
+    and for no places.
     """
     from openbook.lm.load import DTYPES, new_model, save_model
     from openbook.lm.presets import new_config
@@ -35,6 +36,8 @@ def write_fresh(
     check_free(out)
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} is not known", f"known are {', '.join(DTYPES)}")
+    if max_seq_len < 1:
+        raise UsageError(f"max_seq_len is {max_seq_len}: it must be 1 or more", "give a larger one")
     chosen = Tokenizer.load(tokenizer) if tokenizer is not None else default_tokenizer()
     special = {
         f"{name}_token_id": number

@@ -35,7 +35,10 @@ def list_(as_json: JsonOption = False) -> None:
 @app.command("show")
 def show(
     name: NameArgument,
-    context: Annotated[int, typer.Option("--context", metavar="N", help="Tokens of each sequence.")] = 4_096,
+    context: Annotated[
+        int | None,
+        typer.Option("--context", metavar="N", help="Tokens of each sequence; 4096, or what the model has places for."),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="Sequences at once.")] = 1,
     dtype: Annotated[
         str | None, typer.Option("--dtype", help="float32, bfloat16 or float16 instead of the stored.")
