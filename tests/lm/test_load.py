@@ -70,6 +70,8 @@ def broken(tmp_path: Path, change: dict[str, torch.Tensor | None], **config: obj
         ({"model.norm.weight": None}, {}, r"lacks 1 tensors: model\.norm\.weight"),
         ({"model.extra.weight": torch.ones(3)}, {}, r"holds 1 tensors: model\.extra\.weight, of which a llama model"),
         ({"model.norm.weight": torch.ones(33)}, {}, r"model\.norm\.weight \(wanted \(32,\), got \(33,\)\)"),
+        ({"model.norm.weight": torch.ones(32, dtype=torch.int8)}, {}, r"no floats: 1 tensors: model\.norm\.weight"),
+        ({"model.norm.weight": torch.ones(32).to(torch.float8_e4m3fn)}, {}, "no floats"),
         ({}, {"vocab_size": 10**12}, r"wanted \(1000000000000, 32\)"),
         ({}, {"vocab_size": 299}, r"embed_tokens\.weight \(wanted \(299, 32\), got \(300, 32\)\)"),
         ({}, {"model_type": "mamba"}, "model_type 'mamba' is not known"),

@@ -22,6 +22,11 @@ class Tensors(Protocol):
 
     shapes: dict[str, tuple[int, ...]]
 
+    @property
+    def not_floats(self) -> list[str]:
+        """Names of tensors whose numbers are no F64, F32, F16 or BF16."""
+        ...
+
     def __iter__(self) -> Iterator[str]: ...
 
     def __getitem__(self, name: str) -> Tensor: ...
@@ -44,6 +49,11 @@ def match(model: Family, stored: Tensors, source: Path) -> None:
         raise ModelUnavailable(
             f"{source} holds {_listed(unused)}, of which a {model.config.model_type} model with this config.json has no use",
             "check that config.json belongs to these weights",
+        )
+    if packed := sorted(set(stored.not_floats) & {link.theirs for link in links}):
+        raise ModelUnavailable(
+            f"{source} holds weights that are no floats: {_listed(packed)}",
+            "use the checkpoint that they were quantized from",
         )
     wrong = [
         f"{link.theirs} (wanted {wanted}, got {stored.shapes[link.theirs]})"

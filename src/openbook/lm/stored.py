@@ -61,6 +61,11 @@ class Stored(Mapping[str, Tensor]):
         return len(self.shapes)
 
     @property
+    def not_floats(self) -> list[str]:
+        """Names of tensors of integers or 8-bit floats: what quantizers leave, and what is no parameter."""
+        return [name for name, dtype in self.dtypes.items() if dtype not in _SAVED_DTYPES]
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype of most of its numbers; float32 when none is a float."""
         sizes: dict[torch.dtype, int] = {torch.float32: 0}

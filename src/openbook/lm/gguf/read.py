@@ -94,6 +94,11 @@ class GgufFile(Mapping[str, Tensor]):
         return len(self._tensors)
 
     @property
+    def not_floats(self) -> list[str]:
+        """None: whatever it stores, floats are what it gives."""
+        return []
+
+    @property
     def dtype(self) -> torch.dtype:
         """bfloat16 where the weights are stored so, float16 likewise, else float32."""
         types = [one.tensor_type.name for name, one in self._tensors.items() if len(self.shapes[name]) > 1]
