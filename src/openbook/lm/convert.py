@@ -137,7 +137,8 @@ def unpickle(source: Path, out: Path) -> list[str]:
             if isinstance(result, WorkerFailure):
                 shutil.rmtree(out)
                 raise ModelUnavailable(
-                    f"{files[0].name} of {source} holds something else than tensors, or is broken: {result.message}",
+                    # What torch says is left out: it advises to read the file without protection.
+                    f"{files[0].name} of {source} holds something else than tensors, or is broken ({result.error or result.kind})",
                     "do not use it; ask for safetensors",
                 )
     for path in (source / "config.json", *_companions(source)):

@@ -145,7 +145,7 @@ def describe(directory: Path, *, context: int | None = None, batch: int = 1, dty
     if context * batch > _MAX_TOKENS:
         raise UsageError(f"{batch:,} x {context:,} tokens are more than {_MAX_TOKENS:,}", "give smaller numbers")
     serving = inference_memory(model, context, batch)
-    training = training_memory(model, min(context, 1 << 16), batch)
+    training = training_memory(model, context, batch)
     return Described(
         source=str(directory),
         model_type=model.config.model_type,
