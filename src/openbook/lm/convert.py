@@ -138,7 +138,7 @@ def unpickle(source: Path, out: Path) -> list[str]:
                 shutil.rmtree(out)
                 raise ModelUnavailable(
                     # What torch says is left out: it advises to read the file without protection.
-                    f"{files[0].name} of {source} holds something else than tensors, or is broken ({result.error or result.kind})",
+                    f"{files[0].name} of {source} holds something else than tensors or is broken ({result.error or result.kind})",
                     "do not use it; ask for safetensors",
                 )
     for path in (source / "config.json", *_companions(source)):
