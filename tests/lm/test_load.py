@@ -221,3 +221,24 @@ def test_a_tensor_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     save_file(load_file(second) | dict([next(iter(load_file(first).items()))]), second)
     with pytest.raises(ModelUnavailable, match="is there twice"):
         load_model(tmp_path)
+
+
+def test_a_disk_that_is_full_leaves_the_older_save_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Seen to fail when each shard took its place as soon as it was written: old and new weights were mixed.
+    import safetensors.torch
+
+    model = tiny(tmp_path)
+    save_model(model, tmp_path, max_shard_bytes=20_000)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    real, written = safetensors.torch.save_file, []
+
+    def full(*given: object, **named: object) -> None:
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(real(*given, **named))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(ModelUnavailable, match="No space left") as raised:
+        save_model(new_model(TINY, seed=9), tmp_path, max_shard_bytes=20_000)
+    assert "make room" in raised.value.remedy
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -89,16 +89,26 @@ def write_tensors(directory: Path, tensors: Mapping[str, Tensor], raw: Mapping[s
 
 
 def write_shards(directory: Path, tensors: Mapping[str, Tensor], max_shard_bytes: int = MAX_SHARD_BYTES) -> None:
-    """The tensors in as many files as they need, each beside and then renamed; files of an older save go last."""
+    """The tensors in as many files as they need: all are written beside, then renamed; files of an older save go last.
+
+    Raises ModelUnavailable, with nothing left behind, when they cannot be written (a full disk).
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     shards = list(_shards(tensors, max_shard_bytes))
     count = len(shards)
     names = [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
     names = names if count > 1 else ["model.safetensors"]
-    for name, shard in zip(names, shards, strict=True):
-        partial = directory / f".{name}.partial"
-        save_file({key: _alone(tensors[key]) for key in shard}, partial, metadata={"format": "pt"})
+    partials = [directory / f".{name}.partial" for name in names]
+    try:
+        for partial, shard in zip(partials, shards, strict=True):
+            save_file({key: _alone(tensors[key]) for key in shard}, partial, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+        raise ModelUnavailable(f"{directory} could not be written: {error}", "make room there, and try again") from None
+    for partial, name in zip(partials, names, strict=True):  # only now: a crash before leaves the older save whole
         partial.replace(directory / name)
     index = directory / "model.safetensors.index.json"
     keep = {*names}

@@ -6,6 +6,7 @@ see them, they see nothing of it: so their keys and values are the same before e
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -21,17 +22,17 @@ Heads = list[tuple[Tensor, Tensor]]
 """Of every layer: keys and values (P, G, D)."""
 
 
-class Virtual(nn.Module):
+class Virtual(nn.Module, ABC):
     """P virtual tokens. `heads` makes their keys and values."""
 
     num_virtual_tokens: int
 
-    def heads(self, model: Family) -> Heads:
-        raise NotImplementedError
+    @abstractmethod
+    def heads(self, model: Family) -> Heads: ...
 
+    @abstractmethod
     def table(self) -> Tensor:
         """What is saved: (P, ...)."""
-        raise NotImplementedError
 
     def placed(self, model: Any, batch: Batch) -> Batch:
         """The batch whose sequences come after the virtual tokens: positions move on by P, each token sees P more."""

@@ -57,12 +57,16 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
         kind = GGMLQuantizationType[plan[key].upper()]
         size = _size_bytes(tensor, plan[key])
         writer.add_tensor_info(key, list(tensor.shape), np.dtype(np.float32), size, raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for key, tensor in tensors.items():
-        writer.write_tensor_data(quantize(_floats(tensor), GGMLQuantizationType[plan[key].upper()]))
-    writer.close()
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for key, tensor in tensors.items():
+            writer.write_tensor_data(quantize(_floats(tensor), GGMLQuantizationType[plan[key].upper()]))
+        writer.close()
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ModelUnavailable(f"{path} could not be written: {error}", "make room there, and try again") from None
     partial.replace(path)
     wanted = [key for key, tensor in tensors.items() if tensor.dim() > 1]
     kept = [key for key in wanted if dtype in ("q8_0", "q4_0") and plan[key] == "f16"]
