@@ -17,26 +17,14 @@ from openbook.core.messages import SamplingParams
 from openbook.lm.checkpoint import read_json
 from openbook.lm.families.base import Family
 from openbook.serving.engine.blocks import BlockManager
+from openbook.serving.engine.events import Chosen, Event, FinishReason
 from openbook.serving.engine.limits import check_params
 from openbook.serving.engine.runner import Runner
-from openbook.serving.engine.sampler import Chosen, choose
+from openbook.serving.engine.sampler import choose
 from openbook.serving.engine.scheduler import Scheduler
-from openbook.serving.engine.sequence import FinishReason, Sequence
+from openbook.serving.engine.sequence import Sequence
 
 BLOCK_SIZE = 16
-
-
-class Event(NamedTuple):
-    """A token of request `number`; `finish_reason` with the last one. `is_end`: it is an end token, no part of the answer.
-
-    `num_cached`: tokens of the prompt that did not have to be computed.
-    """
-
-    number: int
-    chosen: Chosen
-    finish_reason: FinishReason | None = None
-    is_end: bool = False
-    num_cached: int = 0
 
 
 class Output(NamedTuple):

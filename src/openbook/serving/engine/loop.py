@@ -11,7 +11,8 @@ from queue import SimpleQueue
 
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.core.messages import SamplingParams
-from openbook.serving.engine.core import EngineCore, Event
+from openbook.serving.engine.core import EngineCore
+from openbook.serving.engine.events import Event
 
 _Command = tuple["Ticket", list[int], SamplingParams, bytes] | tuple["Ticket"] | None
 """A new request, one to cancel, or the end."""

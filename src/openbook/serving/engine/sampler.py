@@ -5,13 +5,12 @@ A draw depends on the request's seed and the token's place alone: not on what ru
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from openbook.core.messages import SamplingParams
+from openbook.serving.engine.events import Chosen
 from openbook.serving.engine.sequence import Sequence
 
 _LIKELY = 1_024
@@ -19,14 +18,6 @@ _LIKELY = 1_024
 _GREEDY_BELOW = 1e-5
 """Logits over a smaller temperature may be infinite, and the likeliest token has all of the probability long before."""
 _SEEDS = 2**128
-
-
-class Chosen(NamedTuple):
-    """`logprob` of `token`, and the likeliest (token, log-probability), both before temperature and after penalties."""
-
-    token: int
-    logprob: float | None = None
-    likeliest: tuple[tuple[int, float], ...] = ()
 
 
 @torch.inference_mode()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 
 from openbook.serving.engine.blocks import BlockManager, block_hashes
+from openbook.serving.engine.events import FinishReason
 from openbook.serving.engine.plan import Piece, StepPlan
-from openbook.serving.engine.sequence import FinishReason, Sequence
+from openbook.serving.engine.sequence import Sequence
 
 
 class Scheduler:

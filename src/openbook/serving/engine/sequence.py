@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from openbook.core.messages import SamplingParams
+from openbook.serving.engine.events import FinishReason
 
 Status = Literal["waiting", "running", "finished"]
-FinishReason = Literal["stop", "length", "abort"]
 
 
 @dataclass(eq=False)
