@@ -51,7 +51,7 @@ def convert(source: Path, out: Path, form: Form, dtype: str | None = None) -> Co
             _resaved(out, dtype)
         return Converted(out, _size(out), notes)
     model = load_model(source, dtype=_float(dtype))
-    _save(model, source, out)
+    save_with_tokenizer(model, source, out)
     return Converted(out, _size(out), [])
 
 
@@ -77,7 +77,8 @@ def _to_gguf(source: Path, out: Path, dtype: str | None) -> Converted:
     return Converted(path, written.bytes, notes)
 
 
-def _save(model: Any, source: Path, out: Path) -> None:
+def save_with_tokenizer(model: Any, source: Path, out: Path) -> None:
+    """The model in `out`, with the tokenizer of `source` (a directory, or a GGUF file)."""
     from openbook.lm.load import save_model
 
     save_model(model, out)

@@ -51,18 +51,21 @@ def write_fresh(
 
 
 def write_merged(base: Path, adapter: Path, out: Path) -> None:
-    """The base with the adapter folded into its weights, and the base's tokenizer. Raises what `load_adapter` raises."""
-    from openbook.lm.adapters.files import load_adapter
-    from openbook.lm.adapters.merge import merge
-    from openbook.lm.convert import copy_companions
-    from openbook.lm.load import load_model, save_model
+    """The base with the adapter folded into its weights, and the base's tokenizer.
+
+    Raises what `load_adapter` raises, and UsageError, before the base is loaded, for a kind that cannot be folded in.
+    """
+    from openbook.lm.adapters.files import load_adapter, read_settings
+    from openbook.lm.adapters.merge import check_merges, merge
+    from openbook.lm.convert import save_with_tokenizer
+    from openbook.lm.load import load_model
 
     check_free(out)
+    check_merges(read_settings(adapter), str(adapter))
     model = load_model(base)
     name = load_adapter(model, adapter)
     merge(model, name)
-    save_model(model, out)
-    copy_companions(base, out)
+    save_with_tokenizer(model, base, out)
 
 
 def check_free(out: Path) -> None:

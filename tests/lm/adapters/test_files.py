@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ from openbook.lm.adapters.settings import (
     PromptSettings,
     Settings,
 )
+from openbook.lm.convert import convert
 from openbook.lm.dense import dense
 from openbook.lm.families.base import Family
-from openbook.lm.fresh import write_merged
+from openbook.lm.fresh import write_fresh, write_merged
 from openbook.lm.load import load_model, new_model
+from openbook.lm.tokenizers.tokenizer import Tokenizer
 
 IDS = torch.arange(14).view(2, 7) * 11 % 300
 KINDS: dict[str, Settings] = {
@@ -154,8 +157,37 @@ def test_broken_and_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match=r"has no adapter_model\.safetensors: save it again with safe_ser"):
         load_adapter(model, tmp_path)
     (tmp_path / CONFIG).unlink()
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(ModelUnavailable, match=r"has no adapter_config\.json: name the directory of an adapter"):
         load_adapter(model, tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelUnavailable, match=r"has no adapter_config\.json: it holds a whole model"):
+        load_adapter(model, tmp_path)
+    with pytest.raises(ModelUnavailable, match="none' is not a directory: name the directory of an adapter"):
+        load_adapter(model, tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_finite_numbers_are_refused_by_name(kind: str, value: float, tmp_path: Path) -> None:
+    model, _ = saved(tmp_path, KINDS[kind])
+    want, tensors = dense(model, IDS), load_file(tmp_path / TENSORS)
+    name = sorted(tensors)[-1]
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, tmp_path / TENSORS)
+    with pytest.raises(ModelUnavailable, match=f"{re.escape(name)} holds NaN or infinity: take an earlier save"):
+        load_adapter(model, tmp_path)
+    assert torch.equal(dense(model, IDS), want)
+
+
+@pytest.mark.parametrize("kind", ["bottleneck", "prefix", "prompt"])
+def test_kinds_that_no_weight_can_hold_are_not_merged_and_say_so_before_the_base_is_loaded(
+    kind: str, tmp_path: Path
+) -> None:
+    saved(tmp_path, KINDS[kind])
+    with pytest.raises(UsageError, match=f"is a {kind} adapter: .* cannot be merged") as raised:
+        write_merged(tmp_path / "no base", tmp_path, tmp_path / "out")
+    assert "load_adapter" in raised.value.remedy
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_base_and_its_adapter_become_one_checkpoint(tmp_path: Path) -> None:
@@ -169,6 +201,16 @@ def test_a_base_and_its_adapter_become_one_checkpoint(tmp_path: Path) -> None:
     write_merged(tmp_path / "base", tmp_path / "adapter", tmp_path / "out")
     got, want = dense(load_model(tmp_path / "out"), IDS), dense(model, IDS)
     assert (got - want).abs().max() < 1e-5 * want.abs().max()
+
+
+def test_a_base_that_is_a_gguf_file_gives_its_tokenizer_to_the_whole(tmp_path: Path) -> None:
+    write_fresh(tmp_path / "base", "llama", "1m", max_seq_len=64)
+    convert(tmp_path / "base", tmp_path / "base.gguf", "gguf", "float32")
+    model = load_model(tmp_path / "base.gguf")
+    attach(model, LoraSettings())
+    save_adapter(model, "default", tmp_path / "adapter")
+    write_merged(tmp_path / "base.gguf", tmp_path / "adapter", tmp_path / "out")
+    assert Tokenizer.load(tmp_path / "out").encode("a b") == Tokenizer.load(tmp_path / "base").encode("a b")
 
 
 @pytest.mark.parametrize("name", ["r", "lora_alpha"])

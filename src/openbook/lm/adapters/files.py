@@ -1,7 +1,7 @@
 """Adapters on disk, as PEFT writes them: adapter_config.json and adapter_model.safetensors.
 
 The hash of the base is in the metadata of the tensors (`openbook_base`), where PEFT does not look. A file of PEFT's has
-none: then its names and shapes must fit. In reading order: save, load, what is checked.
+none: then its names and shapes must fit. In reading order: save, load, what is read and checked.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def load_adapter(model: Family, directory: Path | str, name: str = "default", *,
     is changed; UsageError for a name that is taken and for a model that cannot take it.
     """
     directory = Path(directory)
-    settings = from_peft(read_json(directory / CONFIG), str(directory / CONFIG))
+    settings = read_settings(directory)
     check_takes(model, settings)
     tensors, base = _read(directory)
     table = find_table(model) or bare_table(model)
@@ -84,6 +84,23 @@ def load_adapter(model: Family, directory: Path | str, name: str = "default", *,
     return name
 
 
+def read_settings(directory: Path) -> Settings:
+    """The settings in the directory of an adapter. ModelUnavailable when it is none, or of a kind that is not known."""
+    if not directory.is_dir():
+        raise ModelUnavailable(
+            f"{str(directory)!r} is not a directory",
+            f"name the directory of an adapter: {CONFIG} and {TENSORS}",
+        )
+    path = directory / CONFIG
+    if not path.is_file():
+        is_model = (directory / "config.json").is_file()
+        raise ModelUnavailable(
+            f"{directory} has no {CONFIG}" + (": it holds a whole model" if is_model else ""),
+            f"name the directory of an adapter: {CONFIG} and {TENSORS}",
+        )
+    return from_peft(read_json(path), str(path))
+
+
 def _read(directory: Path) -> tuple[dict[str, Tensor], str | None]:
     """The tensors by name, float32, and the hash of the base where the file says it."""
     from safetensors import SafetensorError, safe_open
@@ -98,6 +115,11 @@ def _read(directory: Path) -> tuple[dict[str, Tensor], str | None]:
             found = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (it is no mapping)
     except (SafetensorError, OSError) as error:
         raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the adapter again") from error
+    if odd := sorted(key for key, value in found.items() if not bool(torch.isfinite(value).all())):
+        raise ModelUnavailable(
+            f"{path}: {odd[0]} holds NaN or infinity" + (f", as {len(odd) - 1} more do" if odd[1:] else ""),
+            "take an earlier save of the adapter: its training went wrong, or the file is broken",
+        )
     old = ".lora_magnitude_vector.weight"
     return {key.removesuffix(".weight") if key.endswith(old) else key: value for key, value in found.items()}, base
 

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from openbook.core.errors import UsageError
 from openbook.lm.adapters.attach import detach, known
 from openbook.lm.adapters.lora import Lora
-from openbook.lm.adapters.settings import LoraSettings
+from openbook.lm.adapters.settings import (
+    BottleneckSettings,
+    LoraSettings,
+    PrefixSettings,
+    PromptSettings,
+    Settings,
+)
 from openbook.lm.adapters.slot import Whole, module_at, slots_of
 from openbook.lm.families.base import Family
 from openbook.lm.nn.linear import Packed
@@ -26,8 +32,7 @@ def merge(model: Family, name: str) -> dict[str, Tensor]:
     table = known(model, name)
     if others := sorted(set(table.settings) - {name}):
         raise UsageError(f"{others[0]!r} was made for the weights as they are", f"detach {', '.join(others)} first")
-    if not isinstance(table.settings[name], LoraSettings):
-        raise UsageError(f"{name!r} is no change of weights: it cannot be merged", "save it, and load it with its base")
+    check_merges(table.settings[name], repr(name))
     chosen = [(ours, slot, slot.changes[name]) for ours, slot in slots_of(model) if name in slot.changes]
     for ours, slot, _ in chosen:
         if isinstance(slot.base, Packed):
@@ -46,6 +51,23 @@ def merge(model: Family, name: str) -> dict[str, Tensor]:
                 place.copy_(value)
     detach(model, name)
     return replaced
+
+
+def check_merges(settings: Settings, name: str) -> None:
+    """Raises UsageError, which says what the kind adds beside the weights, unless it is a change of weights."""
+    match settings:
+        case LoraSettings():
+            return
+        case PrefixSettings():
+            what = "a prefix adapter: learned keys and values before every sequence"
+        case PromptSettings():
+            what = "a prompt adapter: learned embeddings before every sequence"
+        case BottleneckSettings():
+            what = "a bottleneck adapter: a network of its own behind each part of a layer"
+    raise UsageError(
+        f"{name} is {what}, which no weight of the base can hold: it cannot be merged",
+        "use it beside its base, by load_adapter(model, DIR); LoRA, rsLoRA and DoRA can be merged",
+    )
 
 
 @torch.no_grad()

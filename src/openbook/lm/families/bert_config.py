@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_config
 from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
+from openbook.lm.nn.numbers import read_number
 
 
 class Kind(NamedTuple):
@@ -111,7 +112,7 @@ class BertConfig:
             intermediate_size=int(raw["intermediate_size"]),
             max_positions=int(raw.get("max_position_embeddings", 512)),
             num_segments=int(raw.get("type_vocab_size", 2)),
-            norm_eps=float(raw.get("layer_norm_eps", 1e-12)),
+            norm_eps=read_number(raw, "layer_norm_eps", 1e-12),
             activation=read_activation(raw, "hidden_act", "gelu"),
             head=head,
             has_pooler=has_pooler,

@@ -20,6 +20,7 @@ from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.linear import Linear
 from openbook.lm.nn.mlp import Mlp
 from openbook.lm.nn.norm import LayerNorm
+from openbook.lm.nn.numbers import read_number
 from openbook.lm.nn.positions import LearnedPositions
 
 
@@ -64,7 +65,7 @@ class Gpt2Config:
             num_heads=int(said["n_head"]),
             intermediate_size=int(raw.get("n_inner") or 4 * hidden),
             max_seq_len=int(said["n_positions"]),
-            norm_eps=float(raw.get("layer_norm_epsilon", 1e-5)),
+            norm_eps=read_number(raw, "layer_norm_epsilon", 1e-5),
             activation=read_activation(raw, "activation_function", "gelu_new"),
             tied=bool(raw.get("tie_word_embeddings", True)),
             scale_by_head=bool(raw.get("scale_attn_weights", True)),

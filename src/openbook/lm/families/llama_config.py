@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
+from openbook.lm.nn.numbers import read_number
 from openbook.lm.nn.rope_config import RopeScaling, read_scaling
 
 Windows = Literal["none", "always", "asked", "layers", "even layers"]
@@ -113,7 +114,7 @@ class LlamaConfig:
             max_seq_len=int(raw.get("max_position_embeddings", kind.max_seq_len)),
             rope_theta=theta,
             rope_scaling=scaling,
-            norm_eps=float(raw.get("rms_norm_eps", kind.norm_eps)),
+            norm_eps=read_number(raw, "rms_norm_eps", kind.norm_eps),
             activation=read_activation(raw, "hidden_act", "silu"),
             tied=bool(raw.get("tie_word_embeddings", False)),
             qkv_bias=bias,

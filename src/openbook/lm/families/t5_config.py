@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbook.lm.nn.activation import ACTIVATIONS, CHECKPOINT_NAMES, Activation
+from openbook.lm.nn.numbers import read_number
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class T5Config:
             num_heads=int(said["num_heads"]),
             num_buckets=int(raw.get("relative_attention_num_buckets", 32)),
             max_distance=int(raw.get("relative_attention_max_distance", 128)),
-            norm_eps=float(raw.get("layer_norm_epsilon", 1e-6)),
+            norm_eps=read_number(raw, "layer_norm_epsilon", 1e-6),
             activation=activation,
             is_gated=is_gated,
             tied=tied,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
+from openbook.lm.nn.numbers import checked, read_number, read_numbers
+
 ScalingKind = Literal["default", "linear", "dynamic", "yarn", "llama3", "longrope"]
 
 
@@ -31,11 +33,14 @@ class RopeScaling:
 
     def check(self, theta: float, head_dim: int) -> None:
         """Raises ValueError for what makes no angles of heads of `head_dim` channels."""
-        if theta <= 1 or self.factor <= 0:
-            raise ValueError(f"rope_theta {theta} must be above 1, and the factor {self.factor} of its scaling above 0")
+        checked("rope_theta", theta)
         for name, factors in (("short_factor", self.short_factor), ("long_factor", self.long_factor)):
-            if self.kind == "longrope" and (len(factors) != head_dim // 2 or min(factors) <= 0):
-                raise ValueError(f"{name} must be {head_dim // 2} numbers above 0, one for each pair of channels")
+            if self.kind == "longrope" and len(factors) != head_dim // 2:
+                raise ValueError(f"{name} must be {head_dim // 2} numbers, one for each pair of channels")
+        if self.kind == "llama3" and self.low_freq_factor >= self.high_freq_factor:
+            raise ValueError(
+                f"low_freq_factor {self.low_freq_factor} must be below high_freq_factor {self.high_freq_factor}"
+            )
         if self.kind == "dynamic" and head_dim <= 2:
             raise ValueError("dynamic scaling needs heads of more than 2 channels")
 
@@ -67,7 +72,7 @@ def read_scaling(raw: Mapping[str, Any], default_theta: float = 10_000.0) -> tup
     if any(isinstance(one, Mapping) for one in (raw.get("rope_parameters") or {}).values()):
         raise ValueError("rope_parameters differ from layer to layer: only one rotation for all layers is known")
     said = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
-    theta = float(said.get("rope_theta") or raw.get("rope_theta") or default_theta)
+    theta = read_number(said, "rope_theta", read_number(raw, "rope_theta", default_theta))
     part = said.get("partial_rotary_factor", raw.get("partial_rotary_factor"))
     if part not in (None, 1, 1.0):
         raise ValueError(f"partial_rotary_factor {part!r}: only heads that are turned whole are known")
@@ -75,21 +80,21 @@ def read_scaling(raw: Mapping[str, Any], default_theta: float = 10_000.0) -> tup
     if kind not in get_args(ScalingKind):
         raise ValueError(f"rope scaling {kind!r} is not one of {list(get_args(ScalingKind))}")
     original = said.get("original_max_position_embeddings") or raw.get("original_max_position_embeddings") or 0
-    factor, stretch = said.get("attention_factor"), said.get("factor")
-    if stretch is None and kind in ("yarn", "longrope") and original and "max_position_embeddings" in raw:
+    stretch = 1.0
+    if kind in ("yarn", "longrope") and original and "max_position_embeddings" in raw:
         stretch = float(raw["max_position_embeddings"]) / float(original)
     return theta, RopeScaling(
         kind=cast(ScalingKind, kind),
-        factor=float(stretch or 1.0),
+        factor=read_number(said, "factor", stretch),
         original_max_seq_len=int(original),
-        attention_factor=None if factor is None else float(factor),
-        beta_fast=float(said.get("beta_fast") or 32.0),
-        beta_slow=float(said.get("beta_slow") or 1.0),
-        mscale=float(said.get("mscale") or 0.0),
-        mscale_all_dim=float(said.get("mscale_all_dim") or 0.0),
+        attention_factor=None if said.get("attention_factor") is None else read_number(said, "attention_factor", 1.0),
+        beta_fast=read_number(said, "beta_fast", 32.0),
+        beta_slow=read_number(said, "beta_slow", 1.0),
+        mscale=read_number(said, "mscale", 0.0),
+        mscale_all_dim=read_number(said, "mscale_all_dim", 0.0),
         truncate=bool(said.get("truncate", True)),
-        low_freq_factor=float(said.get("low_freq_factor") or 1.0),
-        high_freq_factor=float(said.get("high_freq_factor") or 4.0),
-        short_factor=tuple(float(one) for one in said.get("short_factor") or ()),
-        long_factor=tuple(float(one) for one in said.get("long_factor") or ()),
+        low_freq_factor=read_number(said, "low_freq_factor", 1.0),
+        high_freq_factor=read_number(said, "high_freq_factor", 4.0),
+        short_factor=read_numbers(said, "short_factor"),
+        long_factor=read_numbers(said, "long_factor"),
     )
