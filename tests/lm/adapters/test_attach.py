@@ -217,7 +217,7 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'prefix' stands before all sequences"):
         model(IDS[0], Batch.of([3, 4], adapters=adapter_places(model, ["prefix", None])))
     detach(model, "default")
-    with pytest.raises(UsageError, match="'prefix' is a prefix adapter: .* cannot be merged"):
+    with pytest.raises(UsageError, match=r"'prefix' is a prefix adapter: .* cannot be merged"):
         merge(model, "prefix")
     with pytest.raises(UsageError, match="packed for inference"):
         attach(prepare(fresh(), "bfloat16"), LoraSettings())

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lm.families.test_initial import BERT, FRESH, T5_SIZES, V
-from openbook.core.errors import ModelUnavailable
+from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.dense import dense
 from openbook.lm.generate import generate
 from openbook.lm.load import empty_model, load_model, new_model, save_model
@@ -205,6 +205,22 @@ def test_heads_that_are_not_there_are_named() -> None:
     masked = new_model(FRESH["bert"])
     with pytest.raises(ModelUnavailable, match="no pooler"):
         masked(IDS[0], batch, head="pooled")
+
+
+@pytest.mark.parametrize("name", FRESH)
+@pytest.mark.parametrize("head", ["classify", "", None, 3])
+def test_a_head_that_no_model_of_the_family_has_is_named_with_those_there_are(name: str, head: Any) -> None:
+    model = new_model(FRESH[name])
+    with pytest.raises(UsageError, match=f"a {model.config.model_type} model has no head {head!r}") as raised:
+        model(IDS[0], Batch.of([4], causal=model.causal), head=head)
+    assert "'logits', 'hidden'" in raised.value.remedy
+    assert ("'pooled'" in raised.value.remedy) == (model.config.model_type in ("bert", "roberta", "xlm-roberta"))
+
+
+def test_a_decoder_has_no_pooler() -> None:
+    for name in ("llama", "gpt2", "t5"):
+        with pytest.raises(UsageError, match="no head 'pooled'"):
+            new_model(FRESH[name])(IDS[0], Batch.of([4]), head="pooled")
 
 
 def test_batches_that_look_the_wrong_way_are_refused() -> None:

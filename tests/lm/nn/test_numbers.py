@@ -1,4 +1,4 @@
-"""The numbers of a config.json that are no sizes: every one of them is read by a family, and refused by name where it cannot be."""
+"""The numbers of a config.json that are no sizes: each is read by a family, and refused by name where it cannot be."""
 
 from __future__ import annotations
 

@@ -10,8 +10,19 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from openbook.core.errors import UsageError
+
 Head = Literal["logits", "hidden"] | Callable[[Tensor, nn.Module | None], Tensor]
 """A callable gets the hidden rows and the module that makes logits of them, e.g. a chunked cross-entropy."""
+
+
+def check_head(head: object, known: Collection[str], model_type: str) -> None:
+    """Raises UsageError, which names the heads there are, unless `head` is a callable or one of `known`."""
+    if not callable(head) and head not in known:
+        raise UsageError(
+            f"a {model_type} model has no head {head!r}",
+            f"give {', '.join(map(repr, known))}, or a callable (hidden, head module)",
+        )
 
 
 class Names(NamedTuple):

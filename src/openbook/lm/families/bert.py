@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_config
-from openbook.lm.families.base import Family, Head, Link, Names, links_of
+from openbook.lm.families.base import Family, Head, Link, Names, check_head, links_of
 from openbook.lm.families.bert_config import HEADS, KINDS, BertConfig
 from openbook.lm.families.initial import draw
 from openbook.lm.nn.activation import Activation
@@ -128,9 +128,10 @@ class Bert(Family):
         "hidden": (M, E), the last layer at `rows` (all if None). "logits": what the checkpoint's head says, (M, V) of a masked
         LM, (M, num_labels) of tokens and spans (begin, end), (S, num_labels) of sentences. "pooled": (S, E), tanh of the pooler
         over the first token of each sequence; "sentence": (S, num_labels) of the classifier over it. A callable gets what the
-        last module of "logits" would get, and that module. ModelUnavailable names a head that the checkpoint does not have;
-        ValueError a causal batch, and a sequence that is longer than there are positions.
+        last module of "logits" would get, and that module. ModelUnavailable names a head that the checkpoint does not have,
+        UsageError one that no BERT has; ValueError a causal batch, and a sequence that is longer than there are positions.
         """
+        check_head(head, ("logits", "hidden", "pooled", "sentence"), self.config.model_type)
         if batch.causal:
             raise ValueError("an encoder looks both ways: make the batch with causal=False")
         words = self.tokens(input_ids) if input_embeds is None else input_embeds  # (N, E)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from openbook.lm.families.base import Family, Head, Link, Names, links_of
+from openbook.lm.families.base import Family, Head, Link, Names, check_head, links_of
 from openbook.lm.families.initial import draw
 from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
 from openbook.lm.nn.attention import Attention
@@ -160,8 +160,9 @@ class Gpt2(Family):
         """input_ids: (N,) int64; `input_embeds` (N, E) in place of the word embeddings.
 
         "logits": (M, V) of the M `rows` (all N if None). "hidden": (M, E), normalised. A callable gets (hidden, lm_head).
-        Raises ValueError for a sequence that is longer than there are positions.
+        UsageError for another, ValueError for a sequence that is longer than there are positions.
         """
+        check_head(head, ("logits", "hidden"), self.config.model_type)
         x = self.tokens(input_ids) if input_embeds is None else input_embeds  # (N, E)
         x = x + self.places(batch)
         for layer in self.layers:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from openbook.lm.families.base import Family, Head, Link, Names, links_of
+from openbook.lm.families.base import Family, Head, Link, Names, check_head, links_of
 from openbook.lm.families.initial import draw
 from openbook.lm.families.llama_config import LlamaConfig
 from openbook.lm.nn.attention import Attention
@@ -120,7 +120,9 @@ class Llama(Family):
         """input_ids: (N,) int64; `input_embeds` (N, E) in place of the word embeddings.
 
         "logits": (M, V) of the M `rows` (all N if None). "hidden": (M, E), normalised. A callable gets (hidden, lm_head).
+        UsageError for another.
         """
+        check_head(head, ("logits", "hidden"), self.config.model_type)
         x = self.tokens(input_ids) if input_embeds is None else input_embeds  # (N, E)
         rotation = self.rope(batch.positions, x.dtype)
         for layer in self.layers:

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from openbook.lm.families.base import Family, Head, Link, Names, links_of
+from openbook.lm.families.base import Family, Head, Link, Names, check_head, links_of
 from openbook.lm.families.initial import draw
 from openbook.lm.families.t5_config import T5Config
 from openbook.lm.nn.attention import Attention
@@ -127,8 +127,9 @@ class T5(Family):
         `source`, made by `read`, stands in place of the encoder's input: it need not be read again. Of the decoder's `rows`
         (R of the N, all if None): "logits" (R, V), "hidden" (R, E); a callable gets (hidden, lm_head), the hidden already
         scaled. Without decoder_input_ids, "hidden" is what the encoder says, (R, E) of its own rows.
-        Raises ValueError for what is missing, or a batch that is causal where it must not be.
+        Raises ValueError for what is missing, or a batch that is causal where it must not be; UsageError for another head.
         """
+        check_head(head, ("logits", "hidden"), "t5")
         if decoder_input_ids is None or decoder_batch is None or self.decoder is None or self.lm_head is None:
             if head != "hidden":
                 raise ValueError(
