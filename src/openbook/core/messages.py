@@ -5,7 +5,7 @@ All protocols are thread-safe. Content is a tuple of parts (text or image) from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -29,9 +29,25 @@ class ImagePart:
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """What the assistant wants called. `arguments`: JSON, as the model wrote it; `id`: what the result refers to."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class Message:
+    """`tool_calls`: of an assistant. `tool_call_id`: of a tool, the call that this is the result of. `reasoning`: what an
+    assistant thought before it spoke, for templates that show it again.
+    """
+
     role: Role
     content: tuple[TextPart | ImagePart, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    reasoning: str = ""
 
     @classmethod
     def of(cls, role: Role, text: str) -> Message:
@@ -50,7 +66,8 @@ class SamplingParams:
     the fewest that hold `top_p`, those at least `min_p` as likely as the likeliest, the `typical_p` most typical. `seed` and a
     token's place fix its draw, whatever runs beside it; None draws a seed. `stop`: strings, `stop_token_ids`: tokens that end
     the answer, beside those of the model unless `ignore_eos`. `logprobs`: how many likeliest tokens are told for each that was
-    chosen, None for none.
+    chosen, None for none. `constraint`: a grammar that the answer must follow, as `serving.chat.grammar` writes it; a
+    `ChatRequest` says it by `response_format` and `tool_choice`.
     """
 
     temperature: float = 0.0
@@ -68,20 +85,90 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    constraint: str | None = None
+
+
+@dataclass(frozen=True)
+class ToolDefinition:
+    """A function that the model may call. `parameters`: the JSON schema of its arguments, an object. `is_strict`: arguments
+    must follow it, also where the model calls of its own accord.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, object] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    is_strict: bool = False
+
+
+@dataclass(frozen=True)
+class NamedTool:
+    """A choice: this function must be called."""
+
+    name: str
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
+"""Whether tools are called: never, as the model likes, at least one, or the one that is named."""
+
+
+@dataclass(frozen=True)
+class JsonFormat:
+    """The answer is JSON that follows `schema`; any object where there is none."""
+
+    schema: Mapping[str, object] | bool | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class RegexFormat:
+    """The whole answer matches `pattern` (Rust's syntax: no look-around, no references back)."""
+
+    pattern: str
+
+
+@dataclass(frozen=True)
+class ChoiceFormat:
+    """The answer is one of `choices`."""
+
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GrammarFormat:
+    """The answer follows a grammar in llguidance's Lark syntax, from its rule `start`."""
+
+    lark: str
+
+
+ResponseFormat = JsonFormat | RegexFormat | ChoiceFormat | GrammarFormat
 
 
 @dataclass(frozen=True)
 class ChatRequest:
+    """`response_format` None: text. `allows_parallel_calls` False: one call an answer. `reasoning`: whether the model thinks
+    before it speaks; None as its template has it.
+    """
+
     messages: tuple[Message, ...]
     sampling: SamplingParams = field(default_factory=SamplingParams)
+    tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    allows_parallel_calls: bool = True
+    response_format: ResponseFormat | None = None
+    reasoning: bool | None = None
 
 
 @dataclass(frozen=True)
 class Completion:
+    """`reasoning`: what was thought before; no part of `text`. `cached_tokens`: of the prompt, those that were known."""
+
     text: str
     finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    cached_tokens: int = 0
 
 
 @dataclass(frozen=True)

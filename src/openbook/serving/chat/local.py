@@ -1,26 +1,25 @@
-"""A `ChatModel` over the engine in this process: renders the chat, streams the text, minds the stop strings."""
+"""A `ChatModel` over the engine in this process: prepares the chat, reads the answer."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
+from openbook.core.errors import ModelUnavailable
 from openbook.core.messages import ChatRequest, Completion, ModelLimits
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.serving.chat.stops import Stops
+from openbook.serving.chat.events import ChatEvent, TextDelta
+from openbook.serving.chat.prepare import prepare_chat
+from openbook.serving.chat.reply import Reply
+from openbook.serving.chat.whole import Whole
 from openbook.serving.engine.loop import EngineLoop, Ticket
 
 
-@dataclass
-class _Reply:
-    """A request on its way: its events, and the text so far."""
+class _Asked(NamedTuple):
+    """A request on its way."""
 
     ticket: Ticket
-    num_prompt: int
-    stops: Stops
-    num_tokens: int = 0
-    reason: Literal["stop", "length"] = "stop"
+    reply: Reply
 
 
 class LocalChatModel:
@@ -38,71 +37,70 @@ class LocalChatModel:
         return ModelLimits(self._loop.engine.max_seq_len)
 
     def complete(self, request: ChatRequest) -> Completion:
-        """The whole answer. Raises UsageError for a chat that the template refuses or a prompt that is too long."""
+        """The whole answer. Raises UsageError for what cannot be asked for: a chat that the template refuses, a prompt that is
+        too long, a grammar that cannot be enforced; ModelUnavailable when the engine or the answer breaks off.
+        """
         return self._whole(self._begin(request))
 
     def complete_many(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion | Exception]]:
         """All at once; (place, answer or what went wrong), in order."""
-        begun: list[_Reply | Exception] = []
+        begun: list[_Asked | Exception] = []
         for request in requests:
             try:
                 begun.append(self._begin(request))
             except Exception as error:
                 begun.append(error)
         try:
-            for place, reply in enumerate(begun):
-                yield place, reply if isinstance(reply, Exception) else self._caught(reply)
+            for place, asked in enumerate(begun):
+                yield place, asked if isinstance(asked, Exception) else self._caught(asked)
         finally:
-            for reply in begun:
-                if isinstance(reply, _Reply):
-                    reply.ticket.cancel()
+            for asked in begun:
+                if isinstance(asked, _Asked):
+                    asked.ticket.cancel()
 
     def stream(self, request: ChatRequest) -> Generator[str, None, Completion]:
-        """Pieces of the answer; the generator returns the whole. Closing it ends the request before the next step."""
-        reply = self._begin(request)
-        pieces = []
+        """Pieces of the answer's text; the generator returns the whole, with tool calls and reasoning. Closing it ends the
+        request before the next step.
+        """
+        whole = Whole()
+        for event in self.events(request):
+            whole.add(event)
+            if isinstance(event, TextDelta) and event.text:
+                yield event.text
+        return _completion(whole)
+
+    def events(self, request: ChatRequest) -> Generator[ChatEvent, None, None]:
+        """The answer as it comes, tool calls, reasoning and log-probabilities with it; `Finished` is the last."""
+        return self._events(self._begin(request))
+
+    def _begin(self, request: ChatRequest) -> _Asked:
+        prepared = prepare_chat(self._tokenizer, request)
+        return _Asked(self._loop.submit(prepared.prompt, prepared.params), Reply(self._tokenizer, prepared))
+
+    def _events(self, asked: _Asked) -> Generator[ChatEvent, None, None]:
         try:
-            for piece in self._pieces(reply):
-                pieces.append(piece)
-                yield piece
+            for event in asked.ticket:
+                yield from asked.reply.push(event)
+                if asked.reply.is_done:
+                    return
         finally:
-            reply.ticket.cancel()
-        return self._completion(reply, pieces)
+            asked.ticket.cancel()
 
-    def _begin(self, request: ChatRequest) -> _Reply:
-        # What people type is text: "<|im_end|>" in a question ends no turn.
-        literal = self._tokenizer.is_byte_level
-        rendered = self._tokenizer.render(request.messages, add_generation_prompt=True, spans=False, literal=literal)
-        ticket = self._loop.submit(rendered.ids, request.sampling)
-        return _Reply(ticket, len(rendered.ids), Stops(request.sampling.stop))
+    def _whole(self, asked: _Asked) -> Completion:
+        whole = Whole()
+        for event in self._events(asked):
+            whole.add(event)
+        return _completion(whole)
 
-    def _pieces(self, reply: _Reply) -> Iterator[str]:
-        stream = self._tokenizer.stream(skip_special_tokens=True)
-        for event in reply.ticket:
-            reply.num_tokens += 1
-            text = "" if event.is_end else stream.push([event.chosen.token])
-            if event.finish_reason is not None:
-                reply.reason = "length" if event.finish_reason == "length" else "stop"
-                text += stream.finish()
-            if certain := reply.stops.push(text):
-                yield certain
-            if reply.stops.is_stopped:
-                reply.reason = "stop"
-                return
-        if held := reply.stops.finish():
-            yield held
-
-    def _whole(self, reply: _Reply) -> Completion:
+    def _caught(self, asked: _Asked) -> Completion | Exception:
         try:
-            return self._completion(reply, list(self._pieces(reply)))
-        finally:
-            reply.ticket.cancel()
-
-    def _caught(self, reply: _Reply) -> Completion | Exception:
-        try:
-            return self._whole(reply)
+            return self._whole(asked)
         except Exception as error:
             return error
 
-    def _completion(self, reply: _Reply, pieces: list[str]) -> Completion:
-        return Completion("".join(pieces), reply.reason, reply.num_prompt, reply.num_tokens)
+
+def _completion(whole: Whole) -> Completion:
+    if whole.finished is None or whole.finished.reason == "error":
+        message = whole.finished.message if whole.finished else "the request was cancelled"
+        raise ModelUnavailable(f"the model gave no whole answer ({message})", "ask again")
+    return whole.completion()
