@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -16,7 +16,7 @@ from openbook.lm.load import load_model
 from openbook.lm.memory import kv_bytes
 from openbook.lm.quantization.prepare import Precision, prepare
 from openbook.serving.engine.core import BLOCK_SIZE, EngineCore, Output, end_tokens_of
-from openbook.serving.engine.loop import EngineLoop, Ticket
+from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
 
 if TYPE_CHECKING:
     from openbook.lm.families.base import Family
@@ -30,9 +30,9 @@ _KV_SHARE = 0.3
 class Engine:
     """A model that answers any number of threads. A context manager; `load` makes one."""
 
-    def __init__(self, core: EngineCore, directory: Path) -> None:
+    def __init__(self, core: EngineCore, directory: Path, after_step: Callable[[], None] = nothing) -> None:
         self.directory = directory
-        self.loop = EngineLoop(core)
+        self.loop = EngineLoop(core, after_step)
 
     @classmethod
     def load(
@@ -45,12 +45,14 @@ class Engine:
         max_step_tokens: int = 1_024,
         kv_cache_gb: float | None = None,
         kv_dtype: KvDtype | None = None,
+        after_step: Callable[[], None] = nothing,
     ) -> Engine:
         """The decoder in a Hugging Face directory or a GGUF file, prepared for this processor.
 
         `quantize` None: in the dtype that is stored (float16 in float32, which processors compute). `kv_cache_gb`: memory of keys
-        and values; None takes what `max_num_seqs` sequences of `max_seq_len` need, or 30 % of what is free. Raises
-        ModelUnavailable for a checkpoint that is broken or no decoder, UsageError for a setting that cannot be.
+        and values; None takes what `max_num_seqs` sequences of `max_seq_len` need, or 30 % of what is free. `after_step`: see
+        `EngineLoop`. Raises ModelUnavailable for a checkpoint that is broken or no decoder, UsageError for a setting that
+        cannot be.
         """
         if quantize not in (None, "int8", "int4"):
             raise UsageError(f"quantize {quantize!r} is not known", "known are int8, int4 and none")
@@ -75,7 +77,7 @@ class Engine:
             kv_dtype=stored,
             end_tokens=end_tokens,
         )
-        return cls(core, directory)
+        return cls(core, directory, after_step)
 
     def __enter__(self) -> Engine:
         return self

@@ -6,7 +6,7 @@ All tensor work is on this one thread. A request that nobody waits for any more 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 
 from openbook.core.errors import ModelUnavailable, OpenbookError
@@ -17,13 +17,23 @@ from openbook.serving.engine.events import Event
 _Command = tuple["Ticket", list[int], SamplingParams, bytes] | tuple["Ticket"] | None
 """A new request, one to cancel, or the end."""
 
+Deliver = Callable[[Event | Exception | None], None]
+
+
+def nothing() -> None:
+    """For who does not gather."""
+
 
 class Ticket:
-    """A request that was handed in. Iterating gives its events; `cancel` may be called from any thread, at any time."""
+    """A request that was handed in. Iterating gives its events; `cancel` may be called from any thread, at any time.
 
-    def __init__(self, inbox: SimpleQueue[_Command]) -> None:
+    With `deliver` they are given to it instead, on the engine's thread: each event, an error, or None after a cancel.
+    """
+
+    def __init__(self, inbox: SimpleQueue[_Command], deliver: Deliver | None = None) -> None:
         self._inbox = inbox
         self._events: SimpleQueue[Event | Exception | None] = SimpleQueue()
+        self._deliver: Deliver = deliver or self._events.put
 
     def __iter__(self) -> Iterator[Event]:
         """Until the event with a finish reason or a cancel; nothing the second time. Raises what ended the engine."""
@@ -41,10 +51,15 @@ class Ticket:
 
 
 class EngineLoop:
-    """Runs `engine` until `close`. A context manager."""
+    """Runs `engine` until `close`. A context manager.
 
-    def __init__(self, engine: EngineCore) -> None:
+    `after_step` is called on the engine's thread when the events of a step are handed out, when a request was cancelled, and
+    once at the end: a sender gathers what came and sends it as one.
+    """
+
+    def __init__(self, engine: EngineCore, after_step: Callable[[], None] = nothing) -> None:
         self.engine = engine
+        self._after_step = after_step
         self._inbox: SimpleQueue[_Command] = SimpleQueue()
         self._tickets: dict[int, Ticket] = {}
         self._numbers: dict[Ticket, int] = {}
@@ -65,11 +80,13 @@ class EngineLoop:
         """Whether requests can still be served."""
         return self._fault is None and not self._is_closed
 
-    def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"") -> Ticket:
+    def submit(
+        self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"", deliver: Deliver | None = None
+    ) -> Ticket:
         """Hands a request in. Raises UsageError as `EngineCore.add` does, ModelUnavailable when the engine has ended."""
         self._check_alive()
         self.engine.check(prompt, params)
-        ticket = Ticket(self._inbox)
+        ticket = Ticket(self._inbox, deliver)
         with self._lock:
             self._check_alive()
             self._inbox.put((ticket, list(prompt), params, salt))
@@ -92,6 +109,7 @@ class EngineLoop:
             while self._take_in():
                 for event in self.engine.step():
                     self._hand_out(event)
+                self._after_step()
         except Exception as error:
             self._fault = error
         with self._lock:
@@ -101,7 +119,8 @@ class EngineLoop:
             command = self._inbox.get()
             waiting += [command[0]] if command is not None and len(command) > 1 else []
         for ticket in waiting:
-            ticket._events.put(self._ending())
+            ticket._deliver(self._ending())
+        self._after_step()
 
     def _ending(self) -> OpenbookError:
         cause = (
@@ -124,7 +143,8 @@ class EngineLoop:
                 try:
                     number = self.engine.add(prompt, params, salt=salt)
                 except Exception as error:  # it was looked at before: whatever it is, it is this request's alone
-                    ticket._events.put(error)
+                    ticket._deliver(error)
+                    self._after_step()
                     continue
                 self._tickets[number], self._numbers[ticket] = ticket, number
         return True
@@ -134,10 +154,11 @@ class EngineLoop:
         if number is not None:
             del self._tickets[number]
             self.engine.abort(number)
-            ticket._events.put(None)
+            ticket._deliver(None)
+            self._after_step()
 
     def _hand_out(self, event: Event) -> None:
         ticket = self._tickets[event.number]
         if event.finish_reason is not None:
             del self._tickets[event.number], self._numbers[ticket]
-        ticket._events.put(event)
+        ticket._deliver(event)

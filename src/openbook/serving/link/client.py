@@ -1,0 +1,175 @@
+"""The engine as the HTTP process has it: submits, cancels, and gets its events, all on one asyncio loop. No torch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import count
+from typing import Any
+
+from openbook.core.errors import ModelUnavailable, OpenbookError
+from openbook.core.messages import SamplingParams
+from openbook.core.sandbox.frames import LENGTH, frame, unpack
+from openbook.serving.engine.events import Event
+from openbook.serving.link.spawn import Spawned, spawn
+from openbook.serving.link.wire import (
+    EngineFacts,
+    EngineSettings,
+    EngineStats,
+    pack_params,
+    unpack_error,
+    unpack_event,
+)
+
+Deliver = Callable[[Event | OpenbookError], None]
+_MODULE = "openbook.serving.link.engine_process"
+_END_S = 10.0
+"""How long a process may take to end by itself: a step of a large prompt takes seconds."""
+
+
+class EngineClient:
+    """Starts an engine process with `start`; `ready` waits until it serves. Not thread-safe: one loop owns it."""
+
+    def __init__(self, spawned: Spawned, on_phase: Callable[[str], None]) -> None:
+        self._process = spawned.process
+        self._connection = spawned.connection
+        self._on_phase = on_phase
+        self._numbers = count()
+        self._deliver: dict[int, Deliver] = {}
+        self._ready: asyncio.Future[EngineFacts] = asyncio.get_running_loop().create_future()
+        self._is_closing = False
+        self.fault: OpenbookError | None = None
+        """Why the engine is gone, when it went by itself."""
+        self.stats = EngineStats()
+        self.ended = asyncio.Event()
+
+    @classmethod
+    async def start(cls, settings: EngineSettings, on_phase: Callable[[str], None] = lambda _: None) -> EngineClient:
+        """`on_phase` is told the name of each phase of the start as it begins."""
+        client = cls(spawn(_MODULE), on_phase)
+        client._reader, client._writer = await asyncio.open_unix_connection(sock=client._connection, limit=1 << 20)
+        client._write(asdict(settings))
+        client._task = asyncio.create_task(client._read())
+        return client
+
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+    _task: asyncio.Task[None]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the engine serves, or will when it is loaded."""
+        return self.fault is None and not self.ended.is_set()
+
+    @property
+    def is_ready(self) -> bool:
+        return self.is_alive and self._ready.done()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Of an engine that is ready."""
+        return self._ready.result()
+
+    async def ready(self) -> EngineFacts:
+        """Waits for the model. Raises what went wrong with it."""
+        return await asyncio.shield(self._ready)
+
+    def submit(self, prompt: Sequence[int], params: SamplingParams, deliver: Deliver, *, salt: bytes = b"") -> int:
+        """Hands a request in; its number. `deliver` is called with each event, or once with an error, never after `cancel`.
+
+        Raises ModelUnavailable when the engine is gone.
+        """
+        if not self.is_ready:
+            raise self.fault or ModelUnavailable("the engine is not running", "start the server again")
+        number = next(self._numbers)
+        self._deliver[number] = deliver
+        self._write(["submit", number, list(prompt), pack_params(params), salt])
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Nothing happens when it has ended."""
+        if self._deliver.pop(number, None) is not None and self.is_alive:
+            self._write(["cancel", number])
+
+    async def close(self) -> int:
+        """Ends the process; its exit code. Requests that are under way hear nothing more."""
+        self._is_closing = True
+        self._deliver.clear()
+        self._writer.close()
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        if not await self._has_ended(_END_S):
+            self._process.terminate()
+            if not await self._has_ended(_END_S):
+                self._process.kill()
+        if not self._ready.done():
+            self._ready.cancel()
+        return self._process.wait()
+
+    async def _has_ended(self, within_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._process.poll() is None:
+                    await asyncio.sleep(0.02)
+        return self._process.poll() is not None
+
+    def _write(self, value: object) -> None:
+        self._writer.write(frame(value))
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+                self._take(unpack(await self._reader.readexactly(length)))
+        except (asyncio.IncompleteReadError, OSError):
+            self._end()
+
+    def _take(self, said: list[Any]) -> None:
+        match said:
+            case ["step", events, errors, stats]:
+                self._step(events, errors, stats)
+            case ["phase", name]:
+                self._on_phase(name)
+            case ["ready", facts]:
+                self._ready.set_result(EngineFacts(**facts))
+            case ["failed", error]:
+                self.fault = unpack_error(error)
+            case _:
+                raise AssertionError(f"an unknown frame: {said[0]!r}")
+
+    def _step(self, events: list[list[Any]], errors: list[list[Any]], stats: list[int] | None) -> None:
+        if stats is not None:
+            self.stats = EngineStats(*stats)
+        for said in events:
+            event = unpack_event(said)
+            deliver = self._deliver.get(event.number)
+            if deliver is None:
+                continue  # it was cancelled while this was on its way
+            if event.finish_reason is not None:
+                del self._deliver[event.number]
+            deliver(event)
+        for number, error in errors:
+            deliver = self._deliver.pop(number, None)
+            if deliver is not None:
+                deliver(unpack_error(error))
+
+    def _end(self) -> None:
+        """The process is gone: every request ends with an error."""
+        if self._is_closing:
+            return
+        self.fault = self.fault or ModelUnavailable("the engine process ended", "start the server again")
+        self.ended.set()
+        self.stats = EngineStats()
+        waiting, self._deliver = self._deliver, {}
+        for deliver in waiting.values():
+            deliver(self.fault)
+        if not self._ready.done():
+            self._ready.set_exception(self.fault)
+            self._ready.exception()  # whoever waits is told; nobody need

@@ -1,0 +1,168 @@
+"""The engine in a process of its own: the same tokens, cancels, errors, and its death seen from the other side."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lm.checkpoints import tiny
+from openbook.core.errors import ModelUnavailable, OpenbookError, UsageError
+from openbook.core.messages import SamplingParams
+from openbook.serving.engine.engine import Engine
+from openbook.serving.engine.events import Chosen, Event
+from openbook.serving.link.client import EngineClient
+from openbook.serving.link.wire import (
+    EngineSettings,
+    pack_error,
+    pack_event,
+    pack_params,
+    unpack_error,
+    unpack_event,
+    unpack_params,
+)
+
+LONG = SamplingParams(max_tokens=50, ignore_eos=True)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("link")
+    tiny(directory)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def few_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("OPENBOOK_THREADS", "1")
+    yield
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[EngineClient]:
+    client = await EngineClient.start(EngineSettings(str(directory), threads=1, max_num_seqs=4))
+    try:
+        await client.ready()
+        yield client
+    finally:
+        await client.close()
+
+
+class Answer:
+    """Gathers what comes for one request."""
+
+    def __init__(self) -> None:
+        self.said: asyncio.Queue[Event | OpenbookError] = asyncio.Queue()
+        self.deliver = self.said.put_nowait
+
+    async def tokens(self) -> list[int]:
+        found = []
+        while True:
+            event = await asyncio.wait_for(self.said.get(), 60)
+            if isinstance(event, OpenbookError):
+                raise event
+            found.append(event.chosen.token)
+            if event.finish_reason is not None:
+                return found
+
+
+def test_what_is_packed_comes_back() -> None:
+    params = SamplingParams(
+        temperature=0.5, stop=("a", "b"), seed=3, logit_bias=((1, -1.0), (2, 2.0)), stop_token_ids=(4,), logprobs=2
+    )
+    assert unpack_params(pack_params(params)) == params
+    assert pack_params(SamplingParams()) == {}
+    event = Event(7, Chosen(5, -0.5, ((5, -0.5), (6, -1.0))), "length", False, 16)
+    assert unpack_event(pack_event(7, event)) == event
+    error = unpack_error(pack_error(UsageError("too long", "shorten it")))
+    assert isinstance(error, UsageError) and error.remedy == "shorten it"
+
+
+def test_tokens_are_those_of_the_engine_in_this_process(checkpoint: Path) -> None:
+    prompts = [[1, 2, 3], [4, 5], list(range(40)), [9]]
+    with Engine.load(checkpoint) as engine:
+        expected = [list(out.tokens) for out in engine.generate(prompts, LONG)]
+
+    async def ask() -> list[list[int]]:
+        async with running(checkpoint) as client:
+            answers = [Answer() for _ in prompts]
+            for prompt, answer in zip(prompts, answers, strict=True):
+                client.submit(prompt, LONG, answer.deliver)
+            return [await answer.tokens() for answer in answers]
+
+    assert asyncio.run(ask()) == expected
+
+
+def test_a_cancelled_request_is_silent_and_leaves_no_blocks(checkpoint: Path) -> None:
+    async def ask() -> None:
+        async with running(checkpoint) as client:
+            first, second = Answer(), Answer()
+            number = client.submit([1, 2, 3], LONG, first.deliver)
+            await asyncio.wait_for(first.said.get(), 60)
+            client.cancel(number)
+            heard = first.said.qsize()
+            client.submit([1, 2], LONG, second.deliver)
+            await second.tokens()
+            assert first.said.qsize() == heard
+            while client.stats.blocks_in_use or client.stats.running:  # the frame behind the last token
+                await asyncio.sleep(0.01)
+
+    asyncio.run(ask())
+
+
+def test_what_the_engine_refuses_ends_that_request_alone(checkpoint: Path) -> None:
+    async def ask() -> None:
+        async with running(checkpoint) as client:
+            bad, good = Answer(), Answer()
+            client.submit(list(range(100)), LONG, bad.deliver)
+            client.submit([1], LONG, good.deliver)
+            with pytest.raises(UsageError, match=r"100 tokens, the limit is 64"):
+                await bad.tokens()
+            assert len(await good.tokens()) == 50
+
+    asyncio.run(ask())
+
+
+def test_a_killed_engine_ends_every_request_and_takes_no_more(checkpoint: Path) -> None:
+    async def ask() -> int:
+        async with running(checkpoint) as client:
+            answer = Answer()
+            client.submit([1, 2, 3], LONG, answer.deliver)
+            os.kill(client.pid, signal.SIGKILL)
+            with pytest.raises(ModelUnavailable, match="ended"):
+                await answer.tokens()
+            assert not client.is_alive
+            with pytest.raises(ModelUnavailable, match="ended"):
+                client.submit([1], LONG, answer.deliver)
+            return await client.close()
+
+    assert asyncio.run(ask()) == -signal.SIGKILL
+
+
+def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    async def ask() -> None:
+        client = await EngineClient.start(EngineSettings(str(tmp_path)))
+        try:
+            with pytest.raises(ModelUnavailable, match=r"config\.json"):
+                await client.ready()
+            assert not client.is_alive
+        finally:
+            assert await client.close() == 1
+
+    asyncio.run(ask())
+
+
+def test_the_process_ends_when_its_socket_does(checkpoint: Path) -> None:
+    async def ask() -> int:
+        client = await EngineClient.start(EngineSettings(str(checkpoint), threads=1))
+        await client.ready()
+        answer = Answer()
+        client.submit([1, 2, 3], LONG, answer.deliver)
+        return await client.close()
+
+    assert asyncio.run(ask()) == 0
