@@ -13,7 +13,8 @@ import pytest
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm import hub
-from openbook.lm.hub import RECORD, local_models, model_directory, pull, remove
+from openbook.lm.hub import RECORD, pull
+from openbook.lm.local import local_models, model_directory, remove
 
 WEIGHTS = bytes(range(256)) * 9_000
 FILES = {
@@ -212,14 +213,6 @@ def test_offline_says_what_to_do(server: Hub, monkeypatch: pytest.MonkeyPatch) -
 def test_names_that_cannot_be_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="no name of a model"):
         pull(name)
-
-
-def test_only_what_was_fetched_is_deleted(server: Hub, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    with pytest.raises(UsageError, match="is not under"):
-        remove(str(tmp_path / "mine"))
-    with pytest.raises(ModelUnavailable, match="no directory and no model here"):
-        remove("acme/none")
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, UsageError
-from openbook.lm.checkpoint import read_config, read_json
+from openbook.lm.checkpoint import read_config, read_json, weight_files
+from openbook.lm.local import bytes_of
 
 _PARTS = (
     ("embeddings", ("tokens", "places", "segments", "embedding_norm", "distances")),
@@ -22,6 +23,7 @@ _PARTS = (
 
 _WITH_PLACES = ("gpt2", "bert", "roberta", "xlm-roberta")
 """Families that have a vector for each position, and none beyond."""
+_TYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _CONTEXT = 4_096
 _MAX_TOKENS = 1 << 24
 """Numbers of tokens are made in memory to count the rest."""
@@ -37,7 +39,9 @@ class Brief(NamedTuple):
 
 @dataclass(frozen=True)
 class Described:
-    """`parts`: parameters by part. `memory`: bytes of serving `batch` sequences of `context` tokens, and of training them."""
+    """`parts`: parameters by part. `serving`, `training`: bytes for `batch` sequences of `context` tokens. `stored`: the type of
+    the numbers in the file, where they are computed in another `dtype`. `notes`: what to know about these figures.
+    """
 
     source: str
     model_type: str
@@ -51,13 +55,16 @@ class Described:
     training: dict[str, int]
     tokenizer: str
     chat_template: str
+    stored: str = ""
+    notes: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
         yield f"{self.source}"
-        yield f"  architecture  {self.model_type}, {self.dtype}"
+        stored = f" (stored as {self.stored})" if self.stored else ""
+        yield f"  architecture  {self.model_type}, {self.dtype}{stored}"
         for key, value in self.config.items():
             yield f"    {key:24} {value}"
         yield f"  parameters    {self.parameters:,}"
@@ -67,25 +74,42 @@ class Described:
             yield f"  memory        {title}, {self.batch} x {self.context:,} tokens: {sum(memory.values()) / 1e6:,.1f} MB"
             for part, count in memory.items():
                 yield f"    {part:24} {count / 1e6:>15,.1f} MB"
+        for note in self.notes:
+            yield f"  note          {note}"
         yield f"  tokenizer     {self.tokenizer}"
         yield "  chat template" + ("  none" if not self.chat_template else "")
         for line in self.chat_template.splitlines():
             yield f"    {line}"
 
 
-def brief(directory: Path, name: str) -> Brief:
-    """A line of `model list`; what cannot be read is said to be so instead of a type."""
-    from openbook.lm.checkpoint import weight_files
-
-    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+def brief(path: Path, name: str) -> Brief:
+    """A line of `model list`, of a directory or a .gguf file; what cannot be read is said to be so instead of a type."""
     try:
-        raw, headers = read_config(directory), [_header(path) for path in weight_files(directory)]
+        model_type, sizes = _brief_gguf(path) if path.suffix == ".gguf" and path.is_file() else _brief_tensors(path)
     except ModelUnavailable as error:
-        return Brief(name, error.message.removeprefix(str(directory)).strip()[:12], 0, "?", size)
-    tensors = {key: value for header in headers for key, value in header.items()}
-    count = sum(_numel(one["shape"]) for one in tensors.values())
-    dtypes = [one["dtype"] for one in tensors.values()]
-    return Brief(name, str(raw.get("model_type")), count, max(set(dtypes), key=dtypes.count) if dtypes else "?", size)
+        return Brief(name, error.message.removeprefix(str(path)).strip()[:12], 0, "?", bytes_of(path))
+    totals: dict[str, int] = {}
+    for count, dtype in sizes:
+        totals[dtype] = totals.get(dtype, 0) + count
+    common = max(totals, key=lambda one: totals[one], default="?")
+    return Brief(name, model_type, sum(totals.values()), common, bytes_of(path))
+
+
+def _brief_tensors(directory: Path) -> tuple[str, list[tuple[int, str]]]:
+    """`model_type`, and of each tensor how many numbers and of which type."""
+    raw, headers = read_config(directory), [_header(path) for path in weight_files(directory)]
+    tensors = [one for header in headers for one in header.values()]
+    return str(raw.get("model_type")), [(_numel(one["shape"]), one["dtype"]) for one in tensors]
+
+
+def _brief_gguf(path: Path) -> tuple[str, list[tuple[int, str]]]:
+    """The same of a .gguf file, and its architecture."""
+    from openbook.lm.gguf.header import read_header
+
+    header = read_header(path)
+    return str(header.keys.get("general.architecture")), [
+        (int(one.n_elements), str(one.tensor_type.name)) for one in header.tensors.values()
+    ]
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -144,6 +168,7 @@ def describe(directory: Path, *, context: int | None = None, batch: int = 1, dty
         )
     if context * batch > _MAX_TOKENS:
         raise UsageError(f"{batch:,} x {context:,} tokens are more than {_MAX_TOKENS:,}", "give smaller numbers")
+    file_type = stored.file_type
     serving = inference_memory(model, context, batch)
     training = training_memory(model, context, batch)
     return Described(
@@ -159,7 +184,19 @@ def describe(directory: Path, *, context: int | None = None, batch: int = 1, dty
         training={key: value for key, value in asdict(training).items() if value},
         tokenizer=_tokenizer(directory, model.config.vocab_size),
         chat_template=_template(directory),
+        stored="" if _TYPES.get(file_type) == str(chosen).removeprefix("torch.") else file_type,
+        notes=tuple(_notes(model.config, context)),
     )
+
+
+def _notes(config: Any, context: int) -> Iterator[str]:
+    """Of a context beyond what a rotary model was trained for: it has angles for every place, so nothing else would say it."""
+    trained = getattr(config, "max_seq_len", 0)
+    if trained and context > trained:
+        yield (
+            f"{context:,} tokens are more than the {trained:,} that the model was made for (max_position_embeddings): "
+            "it is served up to these, and what it writes beyond is not to be trusted"
+        )
 
 
 def _tokenizer(directory: Path, vocab_size: int) -> str:

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import httpx
 
 from openbook.core.errors import ModelUnavailable, UsageError
-from openbook.core.paths import home, replacing
+from openbook.core.paths import replacing
 from openbook.core.progress import Progress, silent
+from openbook.lm.local import models_home
 
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9A-Fa-f]{4,64}")
@@ -46,47 +47,6 @@ class Listing(NamedTuple):
     repository: str
     commit: str
     files: list[Remote]
-
-
-def models_home() -> Path:
-    """$OPENBOOK_HOME/models; not created."""
-    return home() / "models"
-
-
-def model_directory(name: str | Path) -> Path:
-    """The directory of a model: a path that exists, else OWNER/NAME (or NAME) in `models_home()`."""
-    path = Path(name).expanduser()
-    if path.is_dir() or path.suffix == ".gguf":
-        return path
-    found = [one for one in local_models() if str(name) in (_local_name(one), one.name)]
-    if len(found) == 1:
-        return found[0]
-    here = ", ".join(_local_name(one) for one in local_models()) or "none yet"
-    what = (
-        f"{len(found)} models are called {str(name)!r}" if found else f"{str(name)!r} is no directory and no model here"
-    )
-    raise ModelUnavailable(what, f"models here: {here}; fetch one with `openbook model pull OWNER/NAME`")
-
-
-def local_models() -> list[Path]:
-    """The checkpoint directories under `models_home()`, by name."""
-    return sorted(path.parent for path in models_home().glob("*/*/config.json"))
-
-
-def _local_name(path: Path) -> str:
-    return path.relative_to(models_home()).as_posix()
-
-
-def remove(name: str) -> int:
-    """Deletes a model under `models_home()`; the bytes that it had. UsageError for a directory that is not there."""
-    directory = model_directory(name)
-    if models_home().resolve() not in directory.resolve().parents:
-        raise UsageError(
-            f"{directory} is not under {models_home()}", "delete it yourself: it was not fetched by openbook"
-        )
-    size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    shutil.rmtree(directory)
-    return size
 
 
 def pull(name: str, progress: Progress = silent) -> Path:

@@ -75,6 +75,11 @@ class Stored(Mapping[str, Tensor]):
                 sizes[dtype] = sizes.get(dtype, 0) + torch.Size(shape).numel()
         return max(sizes, key=lambda one: sizes[one])
 
+    @property
+    def file_type(self) -> str:
+        """The type that most of its numbers are stored in, as safetensors calls it: "F32", "BF16", ..."""
+        return next(name for name, dtype in _SAVED_DTYPES.items() if dtype == self.dtype)
+
 
 def _current(name: str) -> str:
     module, _, parameter = name.rpartition(".")

@@ -8,7 +8,7 @@ from pathlib import Path
 from openbook.core.config import Settings, load_settings, nearest
 from openbook.core.errors import UsageError
 from openbook.core.messages import ChatModel
-from openbook.lm.hub import local_models, model_directory
+from openbook.lm.local import model_directory, models_named
 from openbook.serving.endpoint import Endpoint, is_url, parse_endpoint
 from openbook.serving.remote import RemoteChatModel
 
@@ -28,10 +28,7 @@ def open_chat_model(spec: str, settings: Settings | None = None) -> ChatModel:
         entry = models[spec]
         found = parse_endpoint(entry.url)
         return RemoteChatModel(Endpoint(found.url, entry.model or found.model))
-    path = Path(spec).expanduser()
-    if path.is_dir() or path.suffix == ".gguf":
-        return _local(path.resolve())
-    if spec in {name for one in local_models() for name in (one.name, f"{one.parent.name}/{one.name}")}:
+    if Path(spec).expanduser().is_dir() or spec.endswith(".gguf") or models_named(spec):
         return _local(model_directory(spec).resolve())
     known = nearest(spec, sorted(models)) if models else "config.yaml names no models"
     raise UsageError(

@@ -19,9 +19,9 @@ _GB = 1e9
 def list_(as_json: JsonOption = False) -> None:
     """List the models under $OPENBOOK_HOME/models."""
     from openbook.lm.describe import brief
-    from openbook.lm.hub import local_models, models_home
+    from openbook.lm.local import local_models, local_name, models_home
 
-    rows = [brief(path, path.relative_to(models_home()).as_posix()) for path in local_models()]
+    rows = [brief(path, local_name(path)) for path in local_models()]
     if as_json:
         print_json([row._asdict() for row in rows])
         return
@@ -47,7 +47,7 @@ def show(
 ) -> None:
     """Show a model's architecture, parameters by part, memory and chat template."""
     from openbook.lm.describe import describe
-    from openbook.lm.hub import model_directory
+    from openbook.lm.local import model_directory
 
     found = describe(model_directory(name), context=context, batch=batch, dtype=dtype)
     if as_json:
@@ -73,7 +73,7 @@ def pull(name: Annotated[str, typer.Argument(metavar="OWNER/NAME[@REVISION]")]) 
 @app.command("rm")
 def rm(name: NameArgument) -> None:
     """Delete a model under $OPENBOOK_HOME/models."""
-    from openbook.lm.hub import remove
+    from openbook.lm.local import remove
 
     print(f"deleted {name}: {remove(name) / _GB:.2f} GB")
 
@@ -105,7 +105,7 @@ def merge(
 ) -> None:
     """Fold an adapter into its base and write one checkpoint."""
     from openbook.lm.fresh import write_merged
-    from openbook.lm.hub import model_directory
+    from openbook.lm.local import model_directory
 
     write_merged(model_directory(base), adapter, out)
     print(f"made {out}")
@@ -115,7 +115,7 @@ def merge(
 def diff(a: NameArgument, b: NameArgument, as_json: JsonOption = False) -> None:
     """Show which tensors of two checkpoints differ, and by how much."""
     from openbook.lm.compare import differences
-    from openbook.lm.hub import model_directory
+    from openbook.lm.local import model_directory
 
     found = list(differences(model_directory(a), model_directory(b)))
     if as_json:
@@ -139,7 +139,7 @@ def convert(
     """Write a checkpoint in another form: safetensors or GGUF, also from pytorch_model.bin and from GGUF."""
     from openbook.core.errors import UsageError
     from openbook.lm.convert import convert
-    from openbook.lm.hub import model_directory
+    from openbook.lm.local import model_directory
 
     if to not in ("safetensors", "gguf"):
         raise UsageError(f"--to {to!r} is not known", "known are safetensors and gguf")

@@ -28,7 +28,7 @@ def run(
     from openbook.app.cli.options import visible
     from openbook.core.messages import ChatRequest, Message, SamplingParams
     from openbook.core.threads import set_thread_environment
-    from openbook.lm.hub import model_directory
+    from openbook.lm.local import model_directory
 
     set_thread_environment()
     from openbook.serving.engine.engine import Engine

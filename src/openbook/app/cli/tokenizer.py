@@ -154,7 +154,7 @@ def compare(a: TokenizerName, b: TokenizerName, corpus: CorpusArgument, as_json:
 
 
 def _opened(name: str) -> Any:
-    from openbook.lm.hub import model_directory
+    from openbook.lm.local import model_directory
     from openbook.lm.tokenizers.default import default_tokenizer
     from openbook.lm.tokenizers.tokenizer import Tokenizer
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.families.llama import LAYER_NAMES, MODEL_NAMES
-from openbook.lm.gguf.check import check_header
+from openbook.lm.gguf.header import read_header
 from openbook.lm.gguf.metadata import to_raw
 from openbook.lm.gguf.names import ARCHITECTURES, gguf_name, is_turned, to_halves
 
@@ -29,16 +29,8 @@ class GgufFile(Mapping[str, Tensor]):
     """
 
     def __init__(self, path: Path) -> None:
-        from gguf import GGUFReader
-
-        check_header(path)
         self.path = path
-        try:
-            reader = GGUFReader(path)
-            self.keys_read: dict[str, Any] = {name: field.contents() for name, field in reader.fields.items()}
-            tensors = {one.name: one for one in reader.tensors}
-        except Exception as error:  # the library trusts its input and fails in many ways
-            raise ModelUnavailable(f"{path} is no valid GGUF file: {error}", "get a complete copy") from error
+        self.keys_read, tensors = read_header(path)
         try:
             self._understand(tensors)
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
@@ -97,6 +89,14 @@ class GgufFile(Mapping[str, Tensor]):
     def not_floats(self) -> list[str]:
         """None: whatever it stores, floats are what it gives."""
         return []
+
+    @property
+    def file_type(self) -> str:
+        """The type that most of its numbers are stored in: "Q8_0", "F16", ..."""
+        sizes: dict[str, int] = {}
+        for name, one in self._tensors.items():
+            sizes[one.tensor_type.name] = sizes.get(one.tensor_type.name, 0) + torch.Size(self.shapes[name]).numel()
+        return max(sizes, key=lambda one: sizes[one], default="F32")
 
     @property
     def dtype(self) -> torch.dtype:
