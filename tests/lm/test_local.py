@@ -73,6 +73,6 @@ def test_nothing_else_is_deleted(models: Path, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ModelUnavailable, match=r"no directory, no \.gguf file and no model here"):
         remove("acme/none")
     monkeypatch.chdir(models)
-    with pytest.raises(UsageError, match="acme is no model, it holds acme/other, acme/q8.gguf, acme/tiny: name one"):
+    with pytest.raises(UsageError, match=r"acme is no model, it holds acme/other, acme/q8\.gguf, acme/tiny: name one"):
         remove("acme")
     assert len(local_models()) == 6

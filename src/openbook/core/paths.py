@@ -44,8 +44,20 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def settle(temporary: Path, path: Path) -> None:
+    """Gives a file that was written beside its place its name, so that after a power cut it is the old one or whole."""
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """What was written to a file, or the names in a directory, is on the disk when this returns."""
+    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(opened)
     finally:
-        os.close(directory)
+        os.close(opened)

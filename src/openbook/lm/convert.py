@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.checkpoint import has_weights
+from openbook.lm.disk import copy_file, make_directory
 
 Form = Literal["safetensors", "gguf"]
 _CARRIED = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -61,7 +62,7 @@ def _to_gguf(source: Path, out: Path, dtype: str | None) -> Converted:
     from openbook.lm.load import load_model
 
     path = out if out.suffix == ".gguf" else out / f"{source.name}.gguf"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     model = load_model(source)
     names = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", None: "f16"}
     written = write_gguf(model, source, path, names.get(dtype, dtype))  # type: ignore[arg-type]
@@ -96,7 +97,7 @@ def copy_companions(source: Path, out: Path) -> None:
     for pattern in _CARRIED:
         for path in source.glob(pattern):
             if path.name not in _NOT_CARRIED and not path.name.endswith(".index.json"):
-                shutil.copyfile(path, out / path.name)
+                copy_file(path, out / path.name)
 
 
 def _resaved(directory: Path, dtype: str) -> None:
@@ -130,7 +131,7 @@ def unpickle(source: Path, out: Path) -> list[str]:
         raise ModelUnavailable(
             f"{source} has no weights", "name a directory with model.safetensors or pytorch_model.bin"
         )
-    out.mkdir(parents=True, exist_ok=True)
+    make_directory(out)
     limit = 3 * sum(path.stat().st_size for path in files) + (4 << 30)
     tasks = [{"files": [str(path) for path in files], "out": str(out)}]
     with WorkerPool("openbook.lm.convert:unpickle_in_worker", memory_bytes=limit, timeout_s=_UNPICKLE_S) as pool:
@@ -144,7 +145,7 @@ def unpickle(source: Path, out: Path) -> list[str]:
                 )
     for path in (source / "config.json", *_companions(source)):
         if path.is_file():
-            shutil.copyfile(path, out / path.name)
+            copy_file(path, out / path.name)
     return ["the pickle was read in a process of its own, tensors only"]
 
 

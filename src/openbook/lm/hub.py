@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from openbook.core.errors import ModelUnavailable, UsageError
-from openbook.core.paths import replacing
+from openbook.core.paths import replacing, settle
 from openbook.core.progress import Progress, silent
 from openbook.lm.local import models_home
 
@@ -196,7 +196,7 @@ def _fetch(session: httpx.Client, listing: Listing, file: Remote, target: Path, 
         except (httpx.HTTPError, httpx.InvalidURL) as error:  # a redirect to nowhere, an encoding that is none
             raise _unreachable(error) from None
         if _is_whole(partial, file):
-            partial.replace(path)
+            settle(partial, path)
             return
         partial.unlink(missing_ok=True)
         raise ModelUnavailable(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
+from openbook.core.paths import settle, sync
 from openbook.lm.checkpoint import weight_files
+from openbook.lm.disk import make_directory, write_json
 
 _SAVED_DTYPES = {
     "F64": torch.float64,
@@ -88,7 +89,7 @@ def _current(name: str) -> str:
 
 def write_tensors(directory: Path, tensors: Mapping[str, Tensor], raw: Mapping[str, Any], max_shard_bytes: int) -> None:
     """The tensors and then config.json; the directory is made."""
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     write_shards(directory, tensors, max_shard_bytes)
     write_json(directory / "config.json", raw)
 
@@ -109,12 +110,14 @@ def write_shards(directory: Path, tensors: Mapping[str, Tensor], max_shard_bytes
     try:
         for partial, shard in zip(partials, shards, strict=True):
             save_file({key: _alone(tensors[key]) for key in shard}, partial, metadata={"format": "pt"})
+            sync(partial)
     except (OSError, SafetensorError) as error:
         for partial in partials:
             partial.unlink(missing_ok=True)
         raise ModelUnavailable(f"{directory} could not be written: {error}", "make room there, and try again") from None
     for partial, name in zip(partials, names, strict=True):  # only now: a crash before leaves the older save whole
         partial.replace(directory / name)
+    sync(directory)
     index = directory / "model.safetensors.index.json"
     keep = {*names}
     if count > 1:
@@ -126,17 +129,24 @@ def write_shards(directory: Path, tensors: Mapping[str, Tensor], max_shard_bytes
             old.unlink(missing_ok=True)
 
 
+def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """One safetensors file; it appears whole or not at all. Raises ModelUnavailable when it cannot be written."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        save_file(dict(tensors), partial, metadata={"format": "pt", **metadata})
+        settle(partial, path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise ModelUnavailable(f"{path} could not be written: {error}", "make room there, and try again") from None
+
+
 def _alone(tensor: Tensor) -> Tensor:
     """Contiguous, and the only one in its storage, as the format wants it."""
     whole = tensor.contiguous()
     return whole if whole.untyped_storage().nbytes() == _size_bytes(whole) else whole.clone()
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """The file appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    partial.replace(path)
 
 
 def _shards(tensors: Mapping[str, Tensor], max_bytes: int) -> Iterator[list[str]]:

@@ -26,8 +26,9 @@ from openbook.lm.adapters.tensors import (
     wanted_tensors,
 )
 from openbook.lm.checkpoint import read_json
+from openbook.lm.disk import make_directory, write_json
 from openbook.lm.families.base import Family
-from openbook.lm.stored import write_json
+from openbook.lm.stored import write_tensor_file
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 BASE_KEY = "openbook_base"
@@ -37,10 +38,8 @@ def save_adapter(model: Family, name: str, directory: Path | str) -> None:
     """Writes the adapter as PEFT reads it; each file appears whole or not at all.
 
     Of a prefix with a network, the keys and values that it makes are saved, as PEFT does. Raises UsageError for an
-    adapter that is not there.
+    adapter that is not there, ModelUnavailable for a place where nothing can be written.
     """
-    from safetensors.torch import save_file
-
     directory = Path(directory)
     adapter_parameters(model, name)  # refuses an unknown name
     table = table_of(model)
@@ -48,10 +47,8 @@ def save_adapter(model: Family, name: str, directory: Path | str) -> None:
     said = to_peft(_in_their_names(model, table, name), model.config, model.causal)
     if isinstance(table.settings[name], LoraSettings):
         said["fan_in_fan_out"] = any(place.is_transposed for place in table.places.values())
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f".{TENSORS}.partial"
-    save_file(tensors, partial, metadata={"format": "pt", BASE_KEY: table.origin})
-    partial.replace(directory / TENSORS)
+    make_directory(directory)
+    write_tensor_file(directory / TENSORS, tensors, {BASE_KEY: table.origin})
     write_json(directory / CONFIG, said)
 
 

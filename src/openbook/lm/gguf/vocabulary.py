@@ -9,7 +9,7 @@ from typing import Any
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_json
-from openbook.lm.stored import write_json
+from openbook.lm.disk import make_directory, write_json
 from openbook.lm.tokenizers.patterns import PATTERNS
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5
@@ -60,7 +60,7 @@ def write_tokenizer(keys: Mapping[str, Any], directory: Path) -> None:
         tokenizer, settings = _tokenizer_of(keys)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise ModelUnavailable(f"the tokenizer of the GGUF file is broken: {error!r}", "get a complete copy") from error
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     write_json(directory / "tokenizer.json", tokenizer)
     write_json(directory / "tokenizer_config.json", settings)
 

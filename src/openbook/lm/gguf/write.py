@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
+from openbook.core.paths import settle
 from openbook.lm.families.base import Family
 from openbook.lm.families.llama import Llama
 from openbook.lm.gguf.metadata import to_keys
@@ -64,10 +65,10 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
         for key, tensor in tensors.items():
             writer.write_tensor_data(quantize(_floats(tensor), GGMLQuantizationType[plan[key].upper()]))
         writer.close()
+        settle(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise ModelUnavailable(f"{path} could not be written: {error}", "make room there, and try again") from None
-    partial.replace(path)
     wanted = [key for key, tensor in tensors.items() if tensor.dim() > 1]
     kept = [key for key in wanted if dtype in ("q8_0", "q4_0") and plan[key] == "f16"]
     return Written(path.stat().st_size, kept)

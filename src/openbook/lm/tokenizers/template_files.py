@@ -9,6 +9,7 @@ from typing import Any
 
 from openbook.core.errors import ModelUnavailable
 from openbook.core.paths import replacing
+from openbook.lm.disk import make_directory, told
 
 _FILE = "chat_template.jinja"
 _FOLDER = "additional_chat_templates"
@@ -59,6 +60,6 @@ def write_templates(directory: Path, templates: Mapping[str, str]) -> None:
         if not _NAME.fullmatch(name):
             raise ModelUnavailable(f"a chat template is called {name!r}", "use letters, digits, '-' and '_'")
         path = directory / _FILE if name == "default" else folder / f"{name}.jinja"
-        path.parent.mkdir(exist_ok=True)
-        with replacing(path) as file:
+        make_directory(path.parent)
+        with told(path), replacing(path) as file:
             file.write(text.encode())

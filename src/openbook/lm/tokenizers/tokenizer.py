@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.checkpoint import read_json
+from openbook.lm.disk import make_directory, write_json
 from openbook.lm.tokenizers.backend import open_backend
 from openbook.lm.tokenizers.bpe import BYTES
 from openbook.lm.tokenizers.settings import Settings, read_settings
@@ -83,11 +84,11 @@ class Tokenizer:
     def save(self, directory: Path | str) -> None:
         """tokenizer.json, tokenizer_config.json and chat_template.jinja, as transformers reads them."""
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         plain = json.loads(self.backend.to_str())
         plain["post_processor"] = self._stored_ends
-        _write_json(directory / "tokenizer.json", plain)
-        _write_json(directory / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"} | self._said())
+        write_json(directory / "tokenizer.json", plain)
+        write_json(directory / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"} | self._said())
         write_templates(directory, self.templates)
 
     @property
@@ -279,13 +280,6 @@ def _from_gguf(path: Path) -> Tokenizer:
         loaded = Tokenizer.load(folder)
     loaded.source = str(path)
     return loaded
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    from openbook.core.paths import replacing
-
-    with replacing(path) as file:
-        file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 _SHOWN: dict[str, int] = {}
