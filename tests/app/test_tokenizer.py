@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,25 @@ def test_errors_name_the_remedy(cli: Cli, corpus: Path, tmp_path: Path) -> None:
     out = cli("tokenizer", "train", corpus, tmp_path / "bad.txt", tmp_path / "out", "--vocab-size", 300)
     assert "from 3 files" in out
     assert "bad.txt" in out
+
+
+def test_options_that_a_kind_does_not_have_are_refused(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    cli("tokenizer", "train", corpus, tmp_path / "out", "--lowercase", code=2)
+    assert "a bpe tokenizer has no lowercase" in cli.errors
+    cli("tokenizer", "train", corpus, tmp_path / "out", "--kind", "wordpiece", "--chat", "chatml", code=2)
+    assert "a wordpiece tokenizer has no chat" in cli.errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_special_token_that_is_there_anyway_is_told_no_tale_about(cli: Cli, corpus: Path, tmp_path: Path) -> None:
+    made = cli("tokenizer", "train", corpus, tmp_path / "out", "--vocab-size", 300, "--special", "<|im_end|>")
+    assert "300 tokens" in made
+    assert "note:" not in cli.errors
+
+
+def test_standard_input_is_shown_and_must_be_utf8(cli: Cli) -> None:
+    assert "5 tokens, 7 characters, 11 bytes" in cli("tokenizer", "show", "-", stdin="a\n\n\n渡轮a")
+    command = [sys.executable, "-m", "openbook", "tokenizer", "show", "-"]
+    done = subprocess.run(command, input=b"abc\xff", capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"standard input is no UTF-8: byte 3 is 0xff" in done.stderr

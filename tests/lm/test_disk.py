@@ -91,7 +91,7 @@ def test_a_place_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     inside = tmp_path / "file" / "x"
     for save, _ in SAVES.values():
-        with pytest.raises(ModelUnavailable, match="file.* could not be written"):
+        with pytest.raises(ModelUnavailable, match=r"file.* could not be written"):
             save(inside)
     with pytest.raises(ModelUnavailable, match=r"none/x\.json could not be written: No such file"):
         write_json(tmp_path / "none" / "x.json", {})

@@ -68,7 +68,7 @@ def test_merges_are_the_library_s_own(pattern) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chat", NAMES)
 def test_transformers_reads_what_was_trained(tmp_path: Path, kind: str, chat: str) -> None:
-    made = train(kind, CORPUS, 700, chat=chat, special_tokens=["<|x|>"])
+    made = train(kind, CORPUS, 700, chat=chat if kind != "wordpiece" else None, special_tokens=["<|x|>"])
     assert made.vocab_size <= 700
     made.save(tmp_path)
     ours, theirs = Tokenizer.load(tmp_path), AutoTokenizer.from_pretrained(tmp_path)
@@ -126,8 +126,35 @@ def test_a_text_without_pairs_gives_a_smaller_one() -> None:
         ("wordpiece", 5, {}, "leaves no room for 5 special tokens"),
         ("words", 500, {}, "known are bpe, wordpiece, unigram"),
         ("bpe", 500, {"chat": "vicuna"}, "known are chatml, qwen3, llama3, mistral"),
+        ("bpe", 500, {"lowercase": True}, "a bpe tokenizer has no lowercase: leave it out; it belongs to wordpiece"),
+        ("unigram", 500, {"lowercase": True}, "a unigram tokenizer has no lowercase"),
+        ("unigram", 500, {"min_frequency": 2}, "no min_frequency: leave it out; it belongs to bpe and wordpiece"),
+        ("unigram", 500, {"pattern": QWEN2}, "has no pattern"),
+        ("wordpiece", 500, {"pattern": QWEN2}, "has no pattern"),
+        ("wordpiece", 500, {"chat": "chatml"}, "a wordpiece tokenizer has no chat"),
+        ("bpe", 500, {"min_frequency": 0}, "min_frequency is 0: give 1 or more"),
+        ("bpe", 500, {"special_tokens": [" "]}, "the special token ' ' is empty"),
+        ("wordpiece", 500, {"special_tokens": [""]}, "the special token '' is empty"),
+        ("bpe", 500, {"special_tokens": ["<think>"]}, "'<think>' is a token of this chat format, and text"),
+        ("bpe", 500, {"special_tokens": ["a"]}, "'a' is text: the tokenizer has learned it"),
+        ("unigram", 500, {"special_tokens": ["<0x41>"]}, "'<0x41>' is text"),
     ],
 )
 def test_what_cannot_be_trained_is_named(kind: str, size: int, more: dict, cause: str) -> None:
     with pytest.raises(UsageError, match=cause):
         train(kind, CORPUS, size, **more)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens"),
+    [
+        ("bpe", ["<|im_end|>", "<|x|>", "<|x|>"]),
+        ("unigram", ["<|im_end|>", "<unk>", "<|x|>"]),
+        ("wordpiece", ["[MASK]", "<|x|>", "<|x|>"]),
+    ],
+)
+def test_special_tokens_that_are_there_anyway_take_no_room(kind: str, tokens: list[str]) -> None:
+    twice, once = (train(kind, CORPUS, 400, special_tokens=some) for some in (tokens, ["<|x|>"]))  # type: ignore[arg-type]
+    assert twice.backend.to_str() == once.backend.to_str()
+    assert set(tokens) <= {once.token_of(number) for number in once.special_ids}
+    assert kind != "bpe" or once.vocab_size == 400

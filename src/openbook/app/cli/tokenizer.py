@@ -26,17 +26,22 @@ def train(
         int, typer.Option("--vocab-size", metavar="N", help="Tokens, special ones included.")
     ] = 8_192,
     chat: Annotated[
-        str, typer.Option("--chat", help="Chat format: chatml, qwen3, llama3 or mistral (not for wordpiece).")
-    ] = "chatml",
+        str | None,
+        typer.Option("--chat", help="Chat format: chatml (default), qwen3, llama3 or mistral; not of wordpiece."),
+    ] = None,
     pattern: Annotated[
-        str, typer.Option("--pattern", help="How bpe cuts words: qwen2 (single digits), llama-bpe or gpt-2.")
-    ] = "qwen2",
+        str | None,
+        typer.Option("--pattern", help="How bpe cuts words: qwen2 (default; single digits), llama-bpe or gpt-2."),
+    ] = None,
     special: Annotated[
         list[str] | None, typer.Option("--special", metavar="TOKEN", help="One more special token; may be repeated.")
     ] = None,
     min_frequency: Annotated[
-        int, typer.Option("--min-frequency", metavar="N", help="What occurs less often is not joined.")
-    ] = 2,
+        int | None,
+        typer.Option(
+            "--min-frequency", metavar="N", help="What occurs less often is not joined (default 2); not of unigram."
+        ),
+    ] = None,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Of wordpiece: letter case does not count.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,10 +50,10 @@ def train(
     from openbook.lm.fresh import check_free
     from openbook.lm.tokenizers.corpus import corpus_files, read_texts
     from openbook.lm.tokenizers.patterns import PATTERNS
-    from openbook.lm.tokenizers.train import train
+    from openbook.lm.tokenizers.train import MIN_FREQUENCY, train
 
     patterns = {one.name: one for one in PATTERNS}
-    if pattern not in patterns:
+    if pattern is not None and pattern not in patterns:
         raise UsageError(f"--pattern {pattern!r} is not known", f"known are {', '.join(patterns)}")
     check_free(out)
     files = corpus_files(corpus)
@@ -61,7 +66,7 @@ def train(
             texts,
             vocab_size,
             chat=chat,
-            pattern=patterns[pattern],
+            pattern=None if pattern is None else patterns[pattern],
             special_tokens=special or (),
             min_frequency=min_frequency,
             lowercase=lowercase,
@@ -78,14 +83,18 @@ def train(
     if failures:
         print_failures(failures)
     if made.vocab_size < vocab_size:
-        warn(f"the text has no more pairs that occur {min_frequency} times, so it is smaller than {vocab_size:,}")
+        pairs = f"pairs that occur {min_frequency or MIN_FREQUENCY} times"
+        warn(f"the text has no more {'pieces' if kind == 'unigram' else pairs}, so it is smaller than {vocab_size:,}")
 
 
 @app.command("show")
 def show(
     text: Annotated[str, typer.Argument(help='The text; "-" reads standard input.')],
     tokenizer: Annotated[
-        str, typer.Option("--tokenizer", metavar="NAME|DIR", help="A model's directory or name; else the built-in.")
+        str,
+        typer.Option(
+            "--tokenizer", metavar="NAME|DIR", help="A model's name, directory or GGUF file; else the built-in."
+        ),
     ] = "default",
     special: Annotated[
         bool, typer.Option("--special", help="With what is put around a text (bos, [CLS], ...).")
@@ -93,10 +102,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the tokens of a text: pieces, ids, places (code points), and bytes per token."""
-    import sys
-
     if text == "-":
-        text = sys.stdin.read()
+        text = _standard_input()
     chosen = _opened(tokenizer)
     pieces = chosen.pieces(text, add_special_tokens=special)
     size = len(text.encode("utf-8", "replace"))
@@ -151,6 +158,22 @@ def compare(a: TokenizerName, b: TokenizerName, corpus: CorpusArgument, as_json:
             f"{one.tokens_per_character:>14.3f}{other.tokens_per_character:>8.3f}  {ratio:>6.3f}  "
             f"{one.unknown}, {other.unknown}"
         )
+
+
+def _standard_input() -> str:
+    """UsageError for what is no UTF-8: a tokenizer would show other text than was given."""
+    import sys
+
+    from openbook.core.errors import UsageError
+
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"standard input is no UTF-8: byte {error.start} is 0x{content[error.start]:02x}",
+            "convert it, e.g. with iconv -t utf-8",
+        ) from None
 
 
 def _opened(name: str) -> Any:

@@ -35,6 +35,15 @@ _BERT = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
+SETTINGS: dict[str, tuple[TokenizerKind, ...]] = {
+    "chat": ("bpe", "unigram"),
+    "pattern": ("bpe",),
+    "min_frequency": ("bpe", "wordpiece"),
+    "lowercase": ("wordpiece",),
+}
+"""Setting -> the kinds that have it."""
+CHAT = "chatml"
+MIN_FREQUENCY = 2
 _UNKNOWN = "<unk>"
 _MAX_PIECE_CHARACTERS = 16
 _COVERAGE = 0.9995
@@ -50,26 +59,27 @@ def train(
     texts: Iterable[str],
     vocab_size: int,
     *,
-    chat: str = "chatml",
+    chat: str | None = None,
     special_tokens: Sequence[str] = (),
-    pattern: Pattern = QWEN2,
-    min_frequency: int = 2,
+    pattern: Pattern | None = None,
+    min_frequency: int | None = None,
     lowercase: bool = False,
 ) -> Tokenizer:
     """A tokenizer of at most `vocab_size` tokens; fewer where the text has no more pairs that occur `min_frequency` times.
 
-    `chat`: the format whose special tokens and template it gets (not WordPiece). `pattern`: of byte-level BPE. `lowercase`: of
-    WordPiece. Raises UsageError for a kind that is not known and a size that leaves no room for what must be in it.
+    `chat`: the format whose special tokens and template it gets (not WordPiece; None: chatml). `pattern`: of byte-level BPE
+    (None: Qwen2's). `min_frequency`: not of Unigram (None: 2). `lowercase`: of WordPiece. Raises UsageError for a kind that is
+    not known, a setting that the kind does not have, a special token that is text, and a size that leaves no room for what must
+    be in it.
     """
-    if kind not in KINDS:
-        raise UsageError(f"kind {kind!r} is not known", f"known are {', '.join(KINDS)}")
-    if chat not in FORMATS:
-        raise UsageError(f"chat format {chat!r} is not known", f"known are {', '.join(FORMATS)}")
-    form = FORMATS[chat]
+    _check(kind, chat=chat, pattern=pattern, min_frequency=min_frequency, lowercase=lowercase or None)
+    form = FORMATS[chat or CHAT]
+    own = (*_BERT.values(),) if kind == "wordpiece" else (*form.special, *((_UNKNOWN,) if kind == "unigram" else ()))
+    more = _more_special(special_tokens, own, () if kind == "wordpiece" else form.plain)
     sound = _sound(texts)
     if kind == "wordpiece":
-        return _word_pieces(sound, vocab_size, special_tokens, min_frequency, lowercase)
-    reserved = len(form.special) + len(form.plain) + len(special_tokens)
+        return _word_pieces(sound, vocab_size, more, min_frequency or MIN_FREQUENCY, lowercase)
+    reserved = len(form.special) + len(form.plain) + len(more)
     fixed = 256 + reserved + (kind == "unigram")
     if vocab_size < fixed:
         raise UsageError(
@@ -77,10 +87,35 @@ def train(
             f"give {fixed} or more",
         )
     if kind == "bpe":
-        backend = _byte_level(sound, vocab_size - reserved, pattern, min_frequency)
+        backend = _byte_level(sound, vocab_size - reserved, pattern or QWEN2, min_frequency or MIN_FREQUENCY)
     else:
         backend = _unigram(sound, vocab_size - reserved - 256)
-    return _with_chat(backend, form, chat, special_tokens)
+    return _with_chat(backend, form, chat or CHAT, more)
+
+
+def _check(kind: str, **given: object) -> None:
+    """UsageError for a kind that is not known, and for a setting that was given and that the kind does not have."""
+    if kind not in KINDS:
+        raise UsageError(f"kind {kind!r} is not known", f"known are {', '.join(KINDS)}")
+    for name, kinds in SETTINGS.items():
+        if given[name] is not None and kind not in kinds:
+            raise UsageError(f"a {kind} tokenizer has no {name}", f"leave it out; it belongs to {' and '.join(kinds)}")
+    if (chat := given["chat"]) is not None and chat not in FORMATS:
+        raise UsageError(f"chat format {chat!r} is not known", f"known are {', '.join(FORMATS)}")
+    if isinstance(least := given["min_frequency"], int) and least < 1:
+        raise UsageError(f"min_frequency is {least}", "give 1 or more")
+
+
+def _more_special(tokens: Sequence[str], own: Sequence[str], plain: Sequence[str]) -> list[str]:
+    """Each once, without those that are there anyway. UsageError for a token that is empty, or that the format has as text."""
+    for token in tokens:
+        if not token.strip():
+            raise UsageError(f"the special token {token!r} is empty", "give it a name, e.g. <|name|>")
+        if token in plain:
+            raise UsageError(
+                f"{token!r} is a token of this chat format, and text", "leave it out of the special tokens"
+            )
+    return [token for token in dict.fromkeys(tokens) if token not in own]
 
 
 def _byte_level(texts: Iterator[str], size: int, pattern: Pattern, min_frequency: int) -> tokenizers.Tokenizer:
@@ -177,6 +212,12 @@ def _with_chat(backend: tokenizers.Tokenizer, form: ChatFormat, chat: str, more:
     """Special tokens behind what was learned, and the template that writes them."""
     from tokenizers import AddedToken
 
+    learned = backend.get_vocab()
+    if text := [token for token in more if token in learned]:
+        raise UsageError(
+            f"the special token {text[0]!r} is text: the tokenizer has learned it",
+            "name it so that no text has it, e.g. <|name|>",
+        )
     backend.add_special_tokens([AddedToken(one, normalized=False, special=True) for one in (*form.special, *more)])
     backend.add_tokens([AddedToken(one, normalized=False, special=False) for one in form.plain])
     settings: dict[str, Any] = {"clean_up_tokenization_spaces": False, "add_bos_token": False}
