@@ -20,6 +20,7 @@ from openbook.app.cli import (
     model,
     run,
     search,
+    serve,
     setup,
     tokenizer,
 )
@@ -49,6 +50,7 @@ app.command("export")(exchange.export)
 app.command("import")(exchange.import_)
 app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
+app.command("serve")(serve.serve)
 app.add_typer(model.app, name="model", help="Models: fetch, make, look at, convert.")
 app.add_typer(tokenizer.app, name="tokenizer", help="Tokenizers: train, look at, compare.")
 app.add_typer(evaluate.app, name="eval", help="Measure retrieval on questions of your own.")

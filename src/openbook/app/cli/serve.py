@@ -1,0 +1,118 @@
+"""`openbook serve`: an OpenAI-compatible server for a local model. This process holds no weights: the engine has its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from openbook.app.server.service import Service
+
+
+def serve(
+    model: Annotated[
+        str, typer.Option("--model", metavar="DIR|NAME", help="A directory, a name from `model list`, or a GGUF file.")
+    ],
+    quantize: Annotated[
+        str, typer.Option("--quantize", help="int8, int4 or none; int8 is the fastest on most processors.")
+    ] = "none",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="The address to listen on; others reach it only if you say so.")
+    ] = ("127.0.0.1"),
+    api_keys: Annotated[
+        Path | None,
+        typer.Option("--api-keys", metavar="FILE", help="Lines of KEY NAME [tokens_per_minute] [admin]."),
+    ] = None,
+    max_seq_len: Annotated[
+        int | None, typer.Option("--max-seq-len", min=1, help="The most tokens of prompt and answer.")
+    ] = None,
+    max_num_seqs: Annotated[int, typer.Option("--max-num-seqs", min=1, help="Sequences computed together.")] = 32,
+    kv_cache_gb: Annotated[float | None, typer.Option("--kv-cache-gb", help="Memory of keys and values.")] = None,
+    kv_dtype: Annotated[
+        str | None, typer.Option("--kv-dtype", help="bf16 or fp32; the model's when not given.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine.")] = None,
+    max_queue: Annotated[
+        int, typer.Option("--max-queue", min=0, help="Sequences that may wait; beyond them 429.")
+    ] = 256,
+    max_connections: Annotated[
+        int, typer.Option("--max-connections", min=1, help="Open connections; beyond them 503.")
+    ] = 1_000,
+    embedder: Annotated[
+        Path | None,
+        typer.Option("--embedder", metavar="DIR", help="For /v1/embeddings; the default one when not given."),
+    ] = None,
+    reranker: Annotated[
+        Path | None, typer.Option("--reranker", metavar="DIR", help="For /v1/rerank: a BERT with a head of one score.")
+    ] = None,
+    served_model_name: Annotated[
+        str | None, typer.Option("--served-model-name", metavar="NAME", help="What clients call the model.")
+    ] = None,
+    drain_seconds: Annotated[
+        float, typer.Option("--drain-seconds", min=0, help="How long answers may go on after SIGTERM.")
+    ] = 30.0,
+    write_timeout: Annotated[
+        float,
+        typer.Option("--write-timeout", min=0.1, help="Seconds after which a client that does not read is dropped."),
+    ] = 30.0,
+) -> None:
+    """Serve a local model to any client of the OpenAI API."""
+    from openbook.core.errors import UsageError
+    from openbook.lm.local import model_directory
+
+    if quantize not in ("int8", "int4", "none"):
+        raise UsageError(f"quantize {quantize!r} is not known", "known are int8, int4 and none")
+    from openbook.app.server.run import serve as run_server
+    from openbook.app.server.settings import ServerSettings
+    from openbook.serving.link.wire import EngineSettings
+
+    directory = model_directory(model).resolve()
+    engine = EngineSettings(
+        str(directory),
+        None if quantize == "none" else quantize,
+        max_seq_len,
+        max_num_seqs,
+        kv_cache_gb,
+        kv_dtype,
+        threads,
+    )
+    settings = ServerSettings(
+        engine,
+        served_model_name or directory.name.removesuffix(".gguf"),
+        host=host,
+        port=port,
+        keys_file=api_keys,
+        max_queue=max_queue,
+        max_connections=max_connections,
+        drain_s=drain_seconds,
+        write_timeout_s=write_timeout,
+        embedder=embedder,
+        reranker=reranker,
+    )
+    code = run_server(settings, lambda phase: print(f"{phase} ...", file=sys.stderr, flush=True), _show)
+    if code:
+        raise typer.Exit(code)
+
+
+def _show(service: Service, address: str) -> None:
+    """One screen: what is served, what it takes, how many it can serve at once, where."""
+    facts, settings = service.engine.facts, service.settings
+    tokens = facts.num_blocks * facts.block_size
+    full = tokens // facts.max_seq_len
+    phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in facts.phases_s.items())
+    kind = f"{facts.model_type}, {settings.engine.quantize or facts.dtype}"
+    print(f"model    {settings.name} ({kind}), {facts.weight_bytes / 1e9:.2f} GB of weights")
+    print(
+        f"cache    {facts.num_blocks:,} blocks of {facts.block_size} tokens, {facts.kv_bytes / 1e9:.2f} GB: {tokens:,} tokens"
+    )
+    print(
+        f"serves   {facts.max_num_seqs} sequences together, {settings.max_queue:,} more may wait; "
+        f"{full:,} of the full length of {facts.max_seq_len:,} tokens fit"
+    )
+    print(f"threads  {facts.threads}")
+    print(f"start    {phases}")
+    print(f"address  {address}/v1", flush=True)

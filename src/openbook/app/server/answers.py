@@ -1,0 +1,184 @@
+"""All answers to one request, as one stream of events: what both renderers read.
+
+Each answer is a sequence of the engine. Further answers to the same prompt are handed in when the first has its first token:
+by then the prompt is computed and is found in the cache.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from openbook.app.server.keys import Caller
+from openbook.core.errors import OpenbookError
+from openbook.serving.chat.events import ChatEvent, Usage
+from openbook.serving.chat.prepare import Prepared
+from openbook.serving.chat.reply import Reply
+from openbook.serving.engine.events import Event
+
+if TYPE_CHECKING:
+    from openbook.app.server.service import Service
+
+
+@dataclass(eq=False)
+class _Answer:
+    """One sequence. `then`: those that wait for its first token."""
+
+    index: int
+    prepared: Prepared
+    reply: Reply
+    number: int | None = None
+    then: list[_Answer] = field(default_factory=list)
+    began_s: float | None = None
+    last_s: float = 0.0
+    has_left: bool = False
+    logprob: float = 0.0
+    num_tokens: int = 0
+
+
+class Answers:
+    """`count` answers to each of `prompts`; answer k of prompt p has the index p * count + k.
+
+    An async context manager: entering takes the places (`Refused` with 429 where there are none), leaving gives up whatever is
+    still under way. `begun` raises what the engine has against the request before anything is sent.
+    """
+
+    def __init__(
+        self, service: Service, caller: Caller, prompts: Sequence[Prepared], count: int, request_id: str
+    ) -> None:
+        self._service, self._caller = service, caller
+        self._came_s = time.monotonic()
+        self._said: asyncio.Queue[tuple[_Answer, Event | OpenbookError]] = asyncio.Queue()
+        self._held: list[tuple[_Answer, Event | OpenbookError]] = []
+        self._answers: list[_Answer] = []
+        self._firsts: list[_Answer] = []
+        self._num_prompt = sum(len(one.prompt) for one in prompts)
+        for prepared in prompts:
+            group = [self._answer(prepared, k, count, request_id) for k in range(count)]
+            group[0].then = group[1:]
+            self._firsts.append(group[0])
+
+    def _answer(self, prepared: Prepared, k: int, count: int, request_id: str) -> _Answer:
+        index = len(self._answers)
+        params = prepared.params
+        if params.seed is not None and k > 0:
+            prepared = replace(prepared, params=replace(params, seed=params.seed + k))
+        name = request_id if count == 1 else f"{request_id}-{index}"
+        answer = _Answer(index, prepared, Reply(self._service.tokenizer, prepared, name))
+        self._answers.append(answer)
+        return answer
+
+    async def __aenter__(self) -> Answers:
+        service = self._service
+        service.admission.enter(len(self._answers))
+        try:
+            if self._caller.bucket is not None:
+                self._caller.bucket.take(self._num_prompt)
+            for first in self._firsts:
+                self._submit(first)
+        except BaseException:
+            self._give_up()
+            raise
+        service.under_way.add(self)
+        service.metrics.begun(self._num_prompt)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give_up()
+        self._service.under_way.discard(self)
+
+    def fail(self, error: OpenbookError) -> None:
+        """Ends every answer that is under way with `error`."""
+        for answer in self._answers:
+            self._said.put_nowait((answer, error))
+
+    async def begun(self) -> None:
+        """Waits until each prompt has a first token. Raises the error of one that is refused."""
+        waiting = set(self._firsts)
+        while waiting:
+            answer, said = await self._said.get()
+            if isinstance(said, OpenbookError):
+                raise said
+            self._held.append((answer, said))
+            waiting.discard(answer)
+
+    async def events(self) -> AsyncIterator[tuple[int, ChatEvent]]:
+        """(index, event) until all answers have finished."""
+        open_ = len(self._answers)
+        while open_:
+            answer, said = self._held.pop(0) if self._held else await self._said.get()
+            if answer.reply.is_done:
+                continue
+            for event in self._push(answer, said):
+                yield answer.index, event
+            if answer.reply.is_done:
+                open_ -= 1
+
+    def usage(self) -> Usage:
+        """Of all answers; a prompt counts once, as its first answer found it."""
+        each = [answer.reply.usage for answer in self._answers]
+        firsts = [answer.reply.usage for answer in self._firsts]
+        return Usage(
+            sum(one.prompt for one in firsts),
+            sum(one.completion for one in each),
+            sum(one.cached for one in firsts),
+            sum(one.reasoning for one in each),
+        )
+
+    def mean_logprob(self, index: int) -> float:
+        """Of the tokens of an answer, by which the best is chosen."""
+        answer = self._answers[index]
+        return answer.logprob / max(answer.num_tokens, 1)
+
+    def _push(self, answer: _Answer, said: Event | OpenbookError) -> list[ChatEvent]:
+        if isinstance(said, OpenbookError):
+            events = answer.reply.fail(str(said))
+            self._leave(answer, "error")
+            return events
+        self._count(answer, said)
+        events = answer.reply.push(said)
+        if answer.reply.is_done:
+            if said.finish_reason is None and answer.number is not None:
+                self._service.engine.cancel(answer.number)  # a stop string came
+            self._leave(answer, said.finish_reason or "stop")
+        return events
+
+    def _submit(self, answer: _Answer) -> None:
+        answer.number = self._service.engine.submit(
+            answer.prepared.prompt,
+            answer.prepared.params,
+            lambda said: self._said.put_nowait((answer, said)),
+            salt=self._caller.salt,
+        )
+
+    def _count(self, answer: _Answer, event: Event) -> None:
+        now = time.monotonic()
+        metrics = self._service.metrics
+        if answer.began_s is None:
+            answer.began_s = now
+            metrics.first_token(now - self._came_s, len(answer.prepared.prompt), event.num_cached)
+            for other in answer.then:
+                self._submit(other)
+        else:
+            metrics.next_token(now - answer.last_s)
+        answer.last_s = now
+        answer.num_tokens += 1
+        answer.logprob += event.chosen.logprob or 0.0
+        if self._caller.bucket is not None:
+            self._caller.bucket.spend(1)
+
+    def _leave(self, answer: _Answer, reason: str) -> None:
+        if not answer.has_left:
+            answer.has_left = True
+            after_s = time.monotonic() - self._came_s
+            self._service.admission.leave(after_s)
+            self._service.metrics.ended(reason, after_s)
+
+    def _give_up(self) -> None:
+        for answer in self._answers:
+            if answer.number is not None and not answer.has_left:
+                self._service.engine.cancel(answer.number)
+            self._leave(answer, "abort")

@@ -1,0 +1,84 @@
+"""Figures of a running server for Prometheus, under vLLM's names where they mean the same.
+
+Source of the names: https://docs.vllm.ai/en/latest/design/metrics.html
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from openbook.serving.link.wire import EngineFacts, EngineStats
+
+_FIRST_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_NEXT_S = (0.005, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
+_WHOLE_S = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480)
+
+
+class Metrics:
+    """A registry of its own: nothing is counted for the whole process."""
+
+    def __init__(self, model: str) -> None:
+        self._registry = CollectorRegistry()
+        self._model = model
+        self._running = self._gauge("vllm:num_requests_running", "Sequences that are computed.")
+        self._waiting = self._gauge("vllm:num_requests_waiting", "Sequences that wait for a place.")
+        self._blocks = self._gauge("vllm:kv_cache_usage_perc", "Blocks of the cache in use, 1 is all.")
+        self._preempted = self._counter("vllm:num_preemptions", "Sequences sent back to the queue.")
+        self._prompt = self._counter("vllm:prompt_tokens", "Tokens of prompts.")
+        self._generated = self._counter("vllm:generation_tokens", "Tokens of answers.")
+        self._queries = self._counter("vllm:prefix_cache_queries", "Tokens of prompts that were looked for.")
+        self._hits = self._counter("vllm:prefix_cache_hits", "Tokens of prompts that were found computed.")
+        self._first = self._histogram("vllm:time_to_first_token_seconds", "Until the first token.", _FIRST_S)
+        self._next = self._histogram("vllm:inter_token_latency_seconds", "Between two tokens.", _NEXT_S)
+        self._per_token = self._histogram(
+            "vllm:time_per_output_token_seconds", "Between two tokens, under vLLM's older name.", _NEXT_S
+        )
+        self._whole = self._histogram("vllm:e2e_request_latency_seconds", "Until the last token.", _WHOLE_S)
+        self._finished = Counter(
+            "vllm:request_success", "Sequences that ended.", ("model_name", "finished_reason"), registry=self._registry
+        )
+        self._refused = Counter(
+            "openbook:requests_refused", "Requests that were refused, by status.", ("status",), registry=self._registry
+        )
+        self._up = Gauge("openbook:engine_up", "1 while the engine process serves.", registry=self._registry)
+        self._num_preempted = 0
+
+    def begun(self, prompt_tokens: int) -> None:
+        self._prompt.inc(prompt_tokens)
+
+    def first_token(self, after_s: float, prompt_tokens: int, cached_tokens: int) -> None:
+        self._first.observe(after_s)
+        self._generated.inc()
+        self._queries.inc(prompt_tokens)
+        self._hits.inc(cached_tokens)
+
+    def next_token(self, after_s: float) -> None:
+        self._next.observe(after_s)
+        self._per_token.observe(after_s)
+        self._generated.inc()
+
+    def ended(self, reason: str, after_s: float) -> None:
+        self._whole.observe(after_s)
+        self._finished.labels(self._model, reason).inc()
+
+    def refused(self, status: int) -> None:
+        self._refused.labels(str(status)).inc()
+
+    def text(self, facts: EngineFacts | None, stats: EngineStats, is_up: bool) -> bytes:
+        """The page of /metrics."""
+        self._up.set(is_up)
+        self._running.set(stats.running)
+        self._waiting.set(stats.waiting)
+        self._blocks.set(stats.blocks_in_use / facts.num_blocks if facts is not None else 0)
+        self._preempted.inc(max(stats.num_preempted - self._num_preempted, 0))
+        self._num_preempted = stats.num_preempted
+        return generate_latest(self._registry)
+
+    def _gauge(self, name: str, what: str) -> Gauge:
+        return Gauge(name, what, ("model_name",), registry=self._registry).labels(self._model)
+
+    def _counter(self, name: str, what: str) -> Counter:
+        return Counter(name, what, ("model_name",), registry=self._registry).labels(self._model)
+
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, what, ("model_name",), buckets=buckets, registry=self._registry).labels(self._model)

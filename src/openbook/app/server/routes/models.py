@@ -1,0 +1,42 @@
+"""GET /v1/models, and /v1/models/NAME."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from openbook.app.server.errors import Refused
+from openbook.app.server.gate import Gate, ServiceOf
+from openbook.app.server.json_text import JsonReply
+from openbook.app.server.service import Service
+
+router = APIRouter(route_class=Gate)
+
+
+@router.get("/v1/models")
+async def models(service: ServiceOf) -> Response:
+    """The models that are served, with the most tokens of prompt and answer."""
+    return JsonReply({"object": "list", "data": _listed(service)})
+
+
+@router.get("/v1/models/{name:path}")
+async def model(name: str, service: ServiceOf) -> Response:
+    """One of them."""
+    for one in _listed(service):
+        if one["id"] == name:
+            return JsonReply(one)
+    raise Refused(404, f"the model {name!r} is not served here", param="model", code="model_not_found")
+
+
+def _listed(service: Service) -> list[dict[str, Any]]:
+    facts = service.engine.facts
+    return [
+        {
+            "id": service.settings.name,
+            "object": "model",
+            "created": service.created,
+            "owned_by": "openbook",
+            "max_model_len": facts.max_seq_len,
+        }
+    ]
