@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +17,7 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm import hub
 from openbook.lm.hub import RECORD, pull
 from openbook.lm.local import local_models, model_directory, remove
+from openbook.lm.pace import LeastRate, Pace
 
 WEIGHTS = bytes(range(256)) * 9_000
 FILES = {
@@ -300,8 +303,52 @@ def test_a_redirect_to_nowhere_is_told(server: Hub, place: str) -> None:
         pull("acme/tiny")
 
 
-@pytest.mark.parametrize("address", ["http://[", "no address", "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[",
+        "no address",
+        "ftp://127.0.0.1",
+        "huggingface.co",
+        "https:///x",
+        "http://h:x",
+        "http://h:0",
+        "http://h?a=1",
+    ],
+)
 def test_an_endpoint_that_is_no_address_is_told(server: Hub, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("HF_ENDPOINT", address)
-    with pytest.raises(ModelUnavailable, match="cannot be reached"):
+    with pytest.raises(UsageError, match=f"HF_ENDPOINT {re.escape(repr(address))} is no address of a hub") as raised:
         pull("acme/tiny")
+    assert "https://HOST" in raised.value.remedy
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://me:hush@127.0.0.1")
+    with pytest.raises(UsageError, match="HF_ENDPOINT holds a user or a password") as raised:
+        pull("acme/tiny")
+    assert "hush" not in str(raised.value)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("HF_TOKEN", "hush\nx-more: 1")
+    with pytest.raises(UsageError, match="HF_TOKEN holds characters") as raised:
+        pull("acme/tiny")
+    assert "hush" not in str(raised.value)
+    assert not server.asked
+
+
+@pytest.mark.parametrize("slow", ["listing", "file"])
+def test_a_hub_that_sends_a_byte_now_and_then_is_left_and_what_came_is_kept(
+    server: Hub, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    step_s = 61 if slow == "listing" else 40  # the listing comes in one piece, the weights in many
+    turned = itertools.count(0, step_s).__next__
+    monkeypatch.setattr(hub, "Pace", lambda source, least: Pace(source, least, turned))
+    cause = "sent [0-9,]+ bytes in [0-9]+ s, the least is 1,000,000,000,000 a second"
+    with pytest.raises(ModelUnavailable, match=cause) as raised:
+        pull("acme/tiny", least_rate=LeastRate(1e12))
+    assert "--least-rate" in raised.value.remedy
+    files = [path for path, _ in server.asked if "/resolve/" in path]
+    assert bool(files) == (slow == "file")
+    directory = pull("acme/tiny", least_rate=LeastRate(0.0))
+    assert (directory / "model.safetensors").read_bytes() == WEIGHTS
+    assert any(said for _, said in server.asked) == (slow == "file"), "it goes on where it stopped"

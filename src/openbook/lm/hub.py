@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,6 +22,7 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.paths import replacing, settle
 from openbook.core.progress import Progress, silent
 from openbook.lm.local import models_home
+from openbook.lm.pace import LeastRate, Pace
 
 _NAME = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9A-Fa-f]{4,64}")
@@ -49,11 +51,11 @@ class Listing(NamedTuple):
     files: list[Remote]
 
 
-def pull(name: str, progress: Progress = silent) -> Path:
+def pull(name: str, progress: Progress = silent, *, least_rate: LeastRate = LeastRate()) -> Path:  # noqa: B008 (frozen)
     """The directory of `OWNER/NAME[@REVISION]`, complete and checked. What was fetched before is not fetched again.
 
-    Raises UsageError for a name that cannot be one, and ModelUnavailable when the hub cannot be reached, says no, or sends
-    something else than it announced.
+    Raises UsageError for a name or an HF_ENDPOINT that cannot be one, and ModelUnavailable when the hub cannot be reached, says
+    no, sends less than `least_rate`, or something else than it announced.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -63,9 +65,10 @@ def pull(name: str, progress: Progress = silent) -> Path:
             "HF_HUB_OFFLINE is set, so nothing is fetched", f"unset it, or copy the files to {models_home()}"
         )
     repository, revision = match["repository"], match["revision"]
+    pace = Pace(endpoint(), least_rate)
     target = models_home() / (repository if revision is None else f"{repository}@{revision.replace('/', '--')}")
     with httpx.Client(follow_redirects=True, timeout=httpx.Timeout(30.0), headers=_headers()) as session:
-        listing = _list(session, repository, revision or "main")
+        listing = _list(session, repository, revision or "main", pace)
         wanted = list(_wanted(listing.files))
         if not wanted:
             raise ModelUnavailable(
@@ -78,7 +81,7 @@ def pull(name: str, progress: Progress = silent) -> Path:
             progress("fetch", done, total, file.name)
             try:
                 if not _is_whole(target / file.name, file) and not _from_cache(listing, file, target):
-                    _fetch(session, listing, file, target, _reporting(progress, done, total, file.name))
+                    _fetch(session, listing, file, target, pace, _reporting(progress, done, total, file.name))
             except OSError as error:
                 raise ModelUnavailable(
                     f"{target / file.name} cannot be written ({error})", "make room, or set OPENBOOK_HOME"
@@ -96,7 +99,18 @@ def _reporting(progress: Progress, before: int, total: int, name: str) -> Callab
 
 
 def endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    """HF_ENDPOINT, or the hub. UsageError for one that is no http(s) address, or that holds a password."""
+    said = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    try:
+        parts = urlsplit(said)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a broken IPv6 address, a port that is no number
+        is_address = False
+    if "@" in said:
+        raise UsageError("HF_ENDPOINT holds a user or a password", "write the address alone, and the token to HF_TOKEN")
+    if not is_address or parts.query or parts.fragment:
+        raise UsageError(f"HF_ENDPOINT {said!r} is no address of a hub", "write https://HOST or http://HOST:PORT")
+    return said
 
 
 def _hub_home() -> Path:
@@ -105,19 +119,23 @@ def _hub_home() -> Path:
 
 def _headers() -> dict[str, str]:
     path = _hub_home() / "token"
-    token = os.environ.get("HF_TOKEN") or (path.read_text("utf-8").strip() if path.is_file() else "")
+    token = (os.environ.get("HF_TOKEN") or (path.read_text("utf-8") if path.is_file() else "")).strip()
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError("HF_TOKEN holds characters that no token has", "copy it again from the hub")
     return {"user-agent": "openbook"} | ({"authorization": f"Bearer {token}"} if token else {})
 
 
-def _list(session: httpx.Client, repository: str, revision: str) -> Listing:
+def _list(session: httpx.Client, repository: str, revision: str, pace: Pace) -> Listing:
     url = f"{endpoint()}/api/models/{repository}/revision/{revision.replace('/', '%2F')}"
     try:
         with session.stream("GET", url, params={"blobs": "true"}) as answer:
             if answer.status_code != 200:
                 raise _refused(answer, repository, revision)
-            content = b""
-            for block in answer.iter_bytes(_READ_BYTES):
+            content = bytearray()
+            pace.begin()
+            for block in answer.iter_bytes():
                 content += block
+                pace.count(len(block))
                 if len(content) > _MAX_LISTING_BYTES:
                     raise ValueError(f"more than {_MAX_LISTING_BYTES:,} bytes")
         said = json.loads(content)
@@ -182,14 +200,16 @@ def _from_cache(listing: Listing, file: Remote, target: Path) -> bool:
     return True
 
 
-def _fetch(session: httpx.Client, listing: Listing, file: Remote, target: Path, more: Callable[[int], None]) -> None:
+def _fetch(
+    session: httpx.Client, listing: Listing, file: Remote, target: Path, pace: Pace, more: Callable[[int], None]
+) -> None:
     path, partial = target / file.name, target / f"{file.name}.partial"
     path.parent.mkdir(parents=True, exist_ok=True)
     url = f"{endpoint()}/{listing.repository}/resolve/{listing.commit}/{file.name}"
     last: httpx.HTTPError | None = None
     for _ in range(_ATTEMPTS):
         try:
-            _continue(session, url, partial, file, listing, more)
+            _continue(session, url, partial, file, listing, pace, more)
         except httpx.TransportError as error:
             last = error
             continue
@@ -208,7 +228,13 @@ def _fetch(session: httpx.Client, listing: Listing, file: Remote, target: Path, 
 
 
 def _continue(
-    session: httpx.Client, url: str, partial: Path, file: Remote, listing: Listing, more: Callable[[int], None]
+    session: httpx.Client,
+    url: str,
+    partial: Path,
+    file: Remote,
+    listing: Listing,
+    pace: Pace,
+    more: Callable[[int], None],
 ) -> None:
     """Asks for what is missing of the file and appends it."""
     have = partial.stat().st_size if partial.is_file() else 0
@@ -220,6 +246,7 @@ def _continue(
             raise _refused(answer, listing.repository, listing.commit)
         appends = answer.status_code == 206
         have = have if appends else 0
+        pace.begin()
         with partial.open("ab" if appends else "wb") as out:
             for block in answer.iter_bytes():
                 have += len(block)
@@ -227,6 +254,7 @@ def _continue(
                     return  # more than was announced: the hash will say so
                 out.write(block)
                 more(have)
+                pace.count(len(block))
 
 
 def _is_whole(path: Path, file: Remote) -> bool:

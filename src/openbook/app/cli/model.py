@@ -58,13 +58,25 @@ def show(
 
 
 @app.command("pull")
-def pull(name: Annotated[str, typer.Argument(metavar="OWNER/NAME[@REVISION]")]) -> None:
+def pull(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME[@REVISION]")],
+    least_rate: Annotated[
+        float,
+        typer.Option(
+            "--least-rate",
+            metavar="N",
+            min=0.0,
+            help="Bytes a second, over a minute, below which it gives up; 0: never.",
+        ),
+    ] = 1_000.0,
+) -> None:
     """Fetch a model from the Hugging Face hub (or HF_ENDPOINT) into $OPENBOOK_HOME/models; goes on where it stopped."""
     from openbook.lm.checkpoint import has_weights
     from openbook.lm.hub import pull
+    from openbook.lm.pace import LeastRate
 
     with progress_bar(quiet=False) as progress:
-        directory = pull(name, progress)
+        directory = pull(name, progress, least_rate=LeastRate(least_rate))
     print(directory)
     if not has_weights(directory):
         warn(f"its weights are pickles: `openbook model convert {directory} OUT` makes safetensors of them")
