@@ -33,7 +33,7 @@ def chat_request(body: ChatBody, max_tokens: int) -> ChatRequest:
     return ChatRequest(
         messages=tuple(message_of(one, place) for place, one in enumerate(body.messages)),
         sampling=sampling_params(body, asked, logprobs),
-        tools=tuple(_tool(one) for one in body.tools or ()),
+        tools=tuple(tool_of(one) for one in body.tools or ()),
         tool_choice=_choice(body),
         allows_parallel_calls=body.parallel_tool_calls is not False,
         response_format=_format(body),
@@ -76,7 +76,7 @@ def message_of(message: ChatMessage, place: int) -> Message:
     )
 
 
-def _tool(tool: Tool) -> ToolDefinition:
+def tool_of(tool: Tool) -> ToolDefinition:
     function = tool.function
     schema = function.parameters if function.parameters is not None else {"type": "object", "properties": {}}
     return ToolDefinition(function.name, function.description or "", schema, bool(function.strict))

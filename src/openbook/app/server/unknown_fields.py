@@ -41,6 +41,8 @@ def first_fault(error: RequestValidationError, request: Request) -> Fault:
         name = str(where[-1])
         instead = _INSTEAD.get(name) or _nearest(name, _field_names(request))
         return Fault(f"the field {param!r} is not known here: {instead}", param, "unknown_field")
+    if first["type"] == "none_required" and str(where[-1]) in _INSTEAD:
+        return Fault(f"{param} is not served here: {_INSTEAD[str(where[-1])]}", param, "unsupported_field")
     if not where:
         return Fault("the body must be a JSON object, sent with Content-Type: application/json", None, "invalid_body")
     got = repr(first.get("input"))

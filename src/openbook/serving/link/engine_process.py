@@ -191,7 +191,8 @@ class _Requests:
     def __init__(self, loop: EngineLoop, outbox: _Outbox) -> None:
         self._loop, self._outbox = loop, outbox
         self._tickets: dict[int, Ticket] = {}
-        self._lock = threading.Lock()  # a request may end on the engine's thread before its ticket is noted here
+        self._ended_early: set[int] = set()  # on the engine's thread, before the ticket was noted here
+        self._lock = threading.Lock()
 
     def take(self, said: list[Any]) -> None:
         match said:
@@ -199,7 +200,7 @@ class _Requests:
                 self._submit(number, prompt, params, salt)
             case ["cancel", number]:
                 with self._lock:
-                    ticket = self._tickets.pop(number, None)
+                    ticket = self._tickets.get(number)
                 if ticket is not None:
                     ticket.cancel()
             case _:
@@ -207,16 +208,21 @@ class _Requests:
 
     def _submit(self, number: int, prompt: list[int], params: dict[str, Any], salt: bytes) -> None:
         try:
-            with self._lock:
-                self._tickets[number] = self._loop.submit(
-                    prompt, unpack_params(params), salt=salt, deliver=partial(self._deliver, number)
-                )
+            given = unpack_params(params)
+            ticket = self._loop.submit(prompt, given, salt=salt, deliver=partial(self._deliver, number))
         except Exception as error:  # of this request alone
             self._outbox.send(["step", [], [[number, pack_error(error)]], None])
+            return
+        with self._lock:
+            if number in self._ended_early:
+                self._ended_early.discard(number)
+            else:
+                self._tickets[number] = ticket
 
     def _deliver(self, number: int, said: Event | Exception | None) -> None:
         """On the engine's thread."""
         self._outbox.put(number, said)
         if not isinstance(said, Event) or said.finish_reason is not None:
             with self._lock:
-                self._tickets.pop(number, None)
+                if self._tickets.pop(number, None) is None:
+                    self._ended_early.add(number)
