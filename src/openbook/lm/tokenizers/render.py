@@ -112,12 +112,37 @@ def plain_message(message: Mapping[str, Any] | Message) -> dict[str, Any]:
     if isinstance(message, Message):
         parts = [_part(part) for part in message.content]
         only_text = all(isinstance(part, TextPart) for part in message.content)
-        return {"role": message.role, "content": message.text if only_text else parts}
+        return {"role": message.role, "content": message.text if only_text else parts} | _beside(message)
     plain: dict[str, Any] = plain_data({key: value for key, value in message.items() if value is not None})
     thought = next((plain[name] for name in _REASONING if name in plain), None)
     if thought is not None:
         plain = {"thinking": thought, **plain, "reasoning_content": thought}
     return plain
+
+
+def _beside(message: Message) -> dict[str, Any]:
+    """Tool calls, the call that a result belongs to and what was thought, as templates know them. Arguments are given as an
+    object, as templates expect; what is no JSON stays a text.
+    """
+    plain: dict[str, Any] = {}
+    if message.tool_calls:
+        plain["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _object(call.arguments)}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        plain["tool_call_id"] = message.tool_call_id
+    if message.reasoning:
+        plain |= {"reasoning_content": message.reasoning, "thinking": message.reasoning}
+    return plain
+
+
+def _object(arguments: str) -> Any:
+    try:
+        value = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        return arguments
+    return value if isinstance(value, dict) else arguments
 
 
 def _part(part: TextPart | ImagePart) -> dict[str, str]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from openbook.core.messages import ChatRequest, ResponseFormat, SamplingParams
+from openbook.core.errors import UsageError
+from openbook.core.messages import ChatRequest, JsonFormat, ResponseFormat, SamplingParams
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How an answer is read: see `Reply`. `echo`: text in front of it; `echoed`: the tokens of that text."""
-
-    stop: tuple[str, ...] = ()
-    wants_logprobs: bool = False
-    echo: str = ""
-    echoed: tuple[int, ...] = ()
+from openbook.serving.chat import thinking
+from openbook.serving.chat.calls import CallSyntax
+from openbook.serving.chat.check import Schema
+from openbook.serving.chat.grammar import answer_part, grammar
+from openbook.serving.chat.reading import Reading
+from openbook.serving.chat.syntax import MISTRAL, call_syntax
+from openbook.serving.chat.tools import check_tools, choice_of, guided, plain_tools, with_short_ids
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,43 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
     Raises UsageError for a chat that the template refuses, and for tools, formats and reasoning that cannot be had, each by
     name; ModelUnavailable for a tokenizer without a template.
     """
-    # What people type is text: "<|im_end|>" in a question ends no turn.
-    literal = tokenizer.is_byte_level
-    rendered = tokenizer.render(request.messages, add_generation_prompt=True, spans=False, literal=literal)
-    return Prepared(rendered.ids, request.sampling, _plain(request.sampling))
+    choice = choice_of(request)
+    syntax = call_syntax(tokenizer) if choice != "none" else None
+    if choice != "none":
+        check_tools(tokenizer, request, syntax)
+    messages = with_short_ids(request.messages) if call_syntax(tokenizer) is MISTRAL else request.messages
+    rendered = tokenizer.render(
+        messages,
+        plain_tools(request.tools) if choice != "none" else None,
+        add_generation_prompt=True,
+        spans=False,
+        literal=tokenizer.is_byte_level,  # what people type is text: "<|im_end|>" in a question ends no turn
+        **thinking.variables(tokenizer, request.reasoning),
+    )
+    thoughts = thinking.state(tokenizer, rendered.text, request.reasoning)
+    guide = guided(tokenizer, request, syntax, thoughts)
+    reading = Reading(
+        stop=request.sampling.stop,
+        wants_logprobs=request.sampling.logprobs is not None,
+        syntax=syntax,
+        tools=frozenset(tool.name for tool in request.tools),
+        ends_after_call=not request.allows_parallel_calls,
+        short_ids=syntax is MISTRAL,
+        thoughts=thoughts,
+        shown=_marks(tokenizer, syntax, thoughts),
+        schema=_schema_of(request.response_format),
+        tool_schemas=guide.tool_schemas,
+    )
+    return Prepared(rendered.ids, _guided_params(request.sampling, guide.grammar), reading)
+
+
+def _marks(tokenizer: Tokenizer, syntax: CallSyntax | None, thoughts: thinking.Thoughts) -> frozenset[int]:
+    """The special tokens among the marks that the answer is read by."""
+    marks = [syntax.begin, syntax.end] if syntax else []
+    marks += [thinking.BEGIN, thinking.END] if thoughts != "none" else []
+    return frozenset(
+        number for mark in marks if (number := tokenizer.backend.token_to_id(mark)) in tokenizer.special_ids
+    )
 
 
 def prepare_completion(
@@ -50,12 +81,29 @@ def prepare_completion(
 ) -> Prepared:
     """A text that is gone on with, or the ids of one; no chat template. `echo`: the answer begins with the prompt."""
     ids = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
-    reading = _plain(params)
+    text = ""
     if echo:
         text = prompt if isinstance(prompt, str) else tokenizer.decode(ids, skip_special_tokens=True)
-        reading = replace(reading, echo=text, echoed=tuple(ids))
-    return Prepared(ids, params, reading)
+    made = None if response_format is None else grammar("start: @answer", [answer_part(response_format)])
+    reading = Reading(
+        stop=params.stop,
+        wants_logprobs=params.logprobs is not None,
+        echo=text,
+        before=tuple(ids),
+        schema=_schema_of(response_format),
+    )
+    return Prepared(ids, _guided_params(params, made), reading)
 
 
-def _plain(params: SamplingParams) -> Reading:
-    return Reading(params.stop, params.logprobs is not None)
+def _guided_params(params: SamplingParams, made: str | None) -> SamplingParams:
+    if made is None:
+        return params
+    if params.constraint is not None:
+        raise UsageError("the answer is to follow two grammars", "give a format or a constraint")
+    return replace(params, constraint=made)
+
+
+def _schema_of(form: ResponseFormat | None) -> Schema | None:
+    if not isinstance(form, JsonFormat):
+        return None
+    return {"type": "object"} if form.schema is None else form.schema

@@ -17,7 +17,8 @@ from openbook.core.messages import SamplingParams
 from openbook.lm.checkpoint import read_json
 from openbook.lm.families.base import Family
 from openbook.serving.engine.blocks import BlockManager
-from openbook.serving.engine.events import Chosen, Event, FinishReason
+from openbook.serving.engine.constraint import Constraint, Constraints
+from openbook.serving.engine.events import NO_TOKEN, Chosen, Event, FinishReason
 from openbook.serving.engine.limits import check_params
 from openbook.serving.engine.runner import Runner
 from openbook.serving.engine.sampler import choose
@@ -54,6 +55,7 @@ class EngineCore:
         max_seq_len: int | None = None,
         kv_dtype: torch.dtype | None = None,
         end_tokens: Iterable[int] = (),
+        constraints: Constraints | None = None,
     ) -> None:
         if not model.causal:
             raise ModelUnavailable(
@@ -67,6 +69,7 @@ class EngineCore:
         self.model = model
         self.max_seq_len = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
         self.end_tokens = frozenset(end_tokens)
+        self._constraints = constraints
         self.blocks = BlockManager(num_blocks, block_size)
         self.scheduler = Scheduler(self.blocks, max_num_seqs, max_step_tokens)
         self.runner = Runner(model, num_blocks, block_size, kv_dtype or model.dtype)
@@ -83,6 +86,7 @@ class EngineCore:
         self.check(prompt, params)
         seed = params.seed if params.seed is not None else secrets.randbits(63)
         sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt)
+        sequence.constraint = self._compiled(params)
         self._sequences[sequence.number] = sequence
         self.scheduler.add(sequence)
         self._next += 1
@@ -108,6 +112,14 @@ class EngineCore:
                 f"prompt and answer may have {most:,} tokens, the cache has room for {room:,}",
                 "lower max_tokens, or raise kv_cache_gb",
             )
+        self._compiled(params)
+
+    def _compiled(self, params: SamplingParams) -> Constraint | None:
+        if params.constraint is None:
+            return None
+        if self._constraints is None:
+            raise UsageError("this engine takes no grammars", "open it with Engine.load, or give it `constraints`")
+        return self._constraints(params.constraint)
 
     @property
     def is_idle(self) -> bool:
@@ -125,15 +137,25 @@ class EngineCore:
         return [self._take(sequence, one) for sequence, one in zip(sequences, chosen, strict=True)]
 
     def _take(self, sequence: Sequence, chosen: Chosen) -> Event:
+        if chosen.token == NO_TOKEN:
+            self._finish(sequence, "error")
+            return Event(sequence.number, chosen, "error", True, sequence.num_cached)
         sequence.tokens.append(chosen.token)
         params = sequence.params
-        ends = chosen.token in params.stop_token_ids or (chosen.token in self.end_tokens and not params.ignore_eos)
-        reason: FinishReason | None = "stop" if ends else None
+        ends = self._is_end(sequence, chosen.token)
+        if sequence.constraint is not None and not ends:
+            sequence.constraint.push(chosen.token)
+        is_complete = sequence.constraint is not None and sequence.constraint.is_done
+        reason: FinishReason | None = "stop" if ends or is_complete else None
         if reason is None and (len(sequence.output) >= params.max_tokens or len(sequence.tokens) >= self.max_seq_len):
             reason = "length"
         if reason is not None:
             self._finish(sequence, reason)
         return Event(sequence.number, chosen, reason, ends, sequence.num_cached)
+
+    def _is_end(self, sequence: Sequence, token: int) -> bool:
+        params = sequence.params
+        return token in params.stop_token_ids or (token in self.end_tokens and not params.ignore_eos)
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self.scheduler.finish(sequence, reason)
@@ -157,6 +179,7 @@ class EngineCore:
             self._next, list(parent.tokens), replace(parent.params, seed=fresh), parent.num_prompt, parent.salt
         )
         child.num_cached = parent.num_cached
+        child.constraint = None if parent.constraint is None else parent.constraint.copy()
         self._sequences[child.number] = child
         self.scheduler.fork(parent, child)
         self._next += 1
@@ -179,7 +202,7 @@ class EngineCore:
     def _output(self, sequence: Sequence) -> Output:
         assert sequence.finish_reason is not None
         tokens = sequence.output
-        if sequence.finish_reason == "stop":
+        if sequence.finish_reason == "stop" and self._is_end(sequence, tokens[-1]):
             tokens = tokens[:-1]
         return Output(tokens, sequence.finish_reason, sequence.num_prompt, sequence.num_cached)
 

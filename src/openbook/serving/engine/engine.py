@@ -21,6 +21,7 @@ from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
 if TYPE_CHECKING:
     from openbook.lm.families.base import Family
     from openbook.serving.chat.local import LocalChatModel
+    from openbook.serving.engine.constraint import Constraints
 
 KvDtype = Literal["bf16", "fp32"]
 _KV_SHARE = 0.3
@@ -76,6 +77,7 @@ class Engine:
             max_seq_len=limit,
             kv_dtype=stored,
             end_tokens=end_tokens,
+            constraints=_constraints(directory, model.config.vocab_size, end_tokens),
         )
         return cls(core, directory, after_step)
 
@@ -115,6 +117,14 @@ class Engine:
         tokenizer = Tokenizer.load(self.directory)
         check_vocabulary(tokenizer, self.loop.engine.model.config.vocab_size)
         return LocalChatModel(self.loop, tokenizer, self.directory.name)
+
+
+def _constraints(directory: Path, vocab_size: int, end_tokens: Iterable[int]) -> Constraints:
+    """Grammars over the checkpoint's own vocabulary, which is read when the first one comes."""
+    from openbook.lm.tokenizers.tokenizer import Tokenizer
+    from openbook.serving.chat.constraint import GrammarCompiler
+
+    return GrammarCompiler(lambda: Tokenizer.load(directory), vocab_size, end_tokens)
 
 
 def _output(ticket: Ticket, num_prompt: int) -> Output:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 FinishReason = Literal["stop", "length", "abort", "error"]
-"""`error`: the request could not be computed (its logits were no numbers); the others go on."""
+"""`error`: the request could not be computed (its logits were no numbers, its grammar left no token); the others go on."""
+
+NO_TOKEN = -1
+"""Stands for the token of an event that says "error"."""
 
 
 class Chosen(NamedTuple):

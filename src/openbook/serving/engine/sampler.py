@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from openbook.core.messages import SamplingParams
-from openbook.serving.engine.events import Chosen
+from openbook.serving.engine.constraint import restrict
+from openbook.serving.engine.events import NO_TOKEN, Chosen
 from openbook.serving.engine.sequence import Sequence
 
 _LIKELY = 1_024
@@ -22,13 +23,19 @@ _SEEDS = 2**128
 
 @torch.inference_mode()
 def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
-    """logits: (S, V) float32, changed in place -> a token for each sequence."""
+    """logits: (S, V) float32, changed in place -> a token for each sequence; `NO_TOKEN` where none can be drawn."""
     for row, sequence in zip(logits, sequences, strict=True):
         penalise(row, sequence)
-    greedy = logits.argmax(dim=1).tolist()
+        if sequence.constraint is not None:
+            restrict(row, sequence.constraint)
+    best = logits.max(dim=1)  # no number where any is none
+    usable = best.values.isfinite().tolist()
     found = []
-    for row, sequence, first in zip(logits, sequences, greedy, strict=True):
+    for row, sequence, first, is_usable in zip(logits, sequences, best.indices.tolist(), usable, strict=True):
         params = sequence.params
+        if not is_usable:
+            found.append(Chosen(NO_TOKEN))
+            continue
         token = first if params.temperature < _GREEDY_BELOW else draw(row, params, _uniform(sequence))
         found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params.logprobs))
     return found
@@ -115,5 +122,6 @@ def _uniform(sequence: Sequence) -> float:
 def _explained(row: Tensor, token: int, count: int) -> Chosen:
     logprobs = row.log_softmax(dim=0)
     best = logprobs.topk(min(count, len(row)))
-    likeliest = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    likeliest = tuple(pair for pair in pairs if pair[1] != -torch.inf)  # what is forbidden has no probability
     return Chosen(token, float(logprobs[token]), likeliest)

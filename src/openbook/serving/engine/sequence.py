@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from openbook.core.messages import SamplingParams
+from openbook.serving.engine.constraint import Constraint
 from openbook.serving.engine.events import FinishReason
 
 Status = Literal["waiting", "running", "finished"]
@@ -16,7 +17,8 @@ class Sequence:
     """`tokens`: prompt and what was generated. `num_computed`: those whose keys and values are in `block_table`.
 
     `num_cached`: tokens of the prompt that were found computed when it was first admitted. `hashes`: the names of the full
-    blocks in front. `number`: the order of arrival; a lower one goes first and is preempted last.
+    blocks in front. `number`: the order of arrival; a lower one goes first and is preempted last. `constraint`: how far the
+    answer has come in its grammar.
     """
 
     number: int
@@ -30,6 +32,7 @@ class Sequence:
     block_table: list[int] = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
     finish_reason: FinishReason | None = None
+    constraint: Constraint | None = None
 
     @property
     def output(self) -> list[int]:

@@ -1,0 +1,46 @@
+"""Whether a finished answer is what it was to be: looked at once more, by another program than the one that guided it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Schema = Mapping[str, object] | bool
+
+
+def mismatch(text: str, schema: Schema) -> str:
+    """Why `text` is no JSON that follows `schema`; empty where it does.
+
+    Patterns are left to the grammar: Python's regular expressions have other rules, and some never come to an end.
+    """
+    import jsonschema
+    from referencing import Registry
+
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return f"it is no JSON: {error}"
+    base = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    kind = jsonschema.validators.extend(
+        base,
+        {
+            "pattern": None,
+            "patternProperties": None,
+            "additionalProperties": _additional(base.VALIDATORS["additionalProperties"]),
+            "oneOf": base.VALIDATORS["anyOf"],  # which of them may depend on a pattern
+        },
+    )
+    try:
+        found = next(kind(schema, registry=Registry()).iter_errors(value), None)
+    except RecursionError:
+        return "it is nested too deeply"
+    return "" if found is None else f"{found.message[:200]} (at {'/'.join(map(str, found.absolute_path))!r})"
+
+
+def _additional(usual: Any) -> Any:
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        if "patternProperties" not in schema:
+            yield from usual(validator, value, instance, schema) or ()
+
+    return check

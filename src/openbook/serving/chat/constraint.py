@@ -1,0 +1,106 @@
+"""Grammars over a tokenizer's vocabulary, by llguidance: which tokens may come next, computed before each is drawn.
+
+Source: https://github.com/guidance-ai/llguidance (an Earley parser over derivatives of regular expressions, a trie of tokens).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openbook.core.errors import UsageError
+from openbook.lm.tokenizers.tokenizer import Tokenizer
+from openbook.serving.chat.grammar import grammar_error
+from openbook.serving.chat.vocabulary import check_has_bytes, token_bytes
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+_MOST_KEPT = 64
+
+
+class GrammarConstraint:
+    """Satisfies `serving.engine.constraint.Constraint`."""
+
+    def __init__(self, matcher: LLMatcher, vocab_size: int) -> None:
+        self._matcher, self._vocab_size = matcher, vocab_size
+
+    def allowed(self) -> NDArray[np.bool_]:
+        words = np.zeros(-(-self._vocab_size // 32), np.int32)
+        if not self._matcher.is_error():
+            self._matcher.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
+        if self._matcher.is_error():
+            words[:] = 0
+        bits = np.unpackbits(words.view(np.uint8), count=self._vocab_size, bitorder="little")
+        return bits.view(np.bool_)
+
+    def push(self, token: int) -> None:
+        self._matcher.consume_token(token)
+
+    @property
+    def is_done(self) -> bool:
+        return self._matcher.is_stopped() and not self._matcher.is_error()
+
+    def copy(self) -> GrammarConstraint:
+        return GrammarConstraint(self._matcher.deep_copy(), self._vocab_size)
+
+
+class GrammarCompiler:
+    """Satisfies `serving.engine.constraint.Constraints`. The tokenizer is loaded for the first grammar; the last few that were
+    compiled are kept. `vocab_size`: of the logits; `end_tokens`: of the model.
+    """
+
+    def __init__(self, load: Callable[[], Tokenizer], vocab_size: int, end_tokens: Iterable[int]) -> None:
+        self._load, self._vocab_size, self._end_tokens = load, vocab_size, sorted(end_tokens)
+        self._lock = threading.Lock()
+        self._vocabulary: LLTokenizer | None = None
+        self._compiled: OrderedDict[str, GrammarConstraint] = OrderedDict()
+
+    def __call__(self, grammar: str) -> GrammarConstraint:
+        """Raises UsageError for a grammar that llguidance cannot enforce, with its reason."""
+        from llguidance import LLMatcher
+
+        with self._lock:
+            found = self._compiled.pop(grammar, None)
+            if found is None:
+                matcher = LLMatcher(self._read_vocabulary(), grammar, log_level=0)
+                if matcher.is_error():
+                    raise grammar_error(matcher.get_error())
+                found = GrammarConstraint(matcher, self._vocab_size)
+            self._compiled[grammar] = found
+            if len(self._compiled) > _MOST_KEPT:
+                self._compiled.popitem(last=False)
+            return found.copy()
+
+    def _read_vocabulary(self) -> LLTokenizer:
+        if self._vocabulary is None:
+            from llguidance import LLTokenizer, TokenizerWrapper
+
+            if not self._end_tokens:
+                raise UsageError(
+                    "the model has no end token, so that no grammar can end its answers",
+                    "name eos_token_id in its generation_config.json",
+                )
+            words = _Words(self._load(), self._vocab_size, self._end_tokens[0])
+            self._vocabulary = LLTokenizer(TokenizerWrapper(words), eos_token=self._end_tokens)
+        return self._vocabulary
+
+
+class _Words:
+    """A tokenizer as llguidance asks for it. Tokens beyond its vocabulary stand for nothing and never come."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int, end: int) -> None:
+        check_has_bytes(tokenizer)
+        self.eos_token_id, self.bos_token_id = end, tokenizer.bos_id
+        self.tokens = [token_bytes(tokenizer, number) for number in range(vocab_size)]
+        self.special_token_ids = sorted(tokenizer.special_ids)
+        self._tokenizer = tokenizer
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        plain = text.decode("utf-8", "ignore") if isinstance(text, bytes) else text
+        return self._tokenizer.encode(plain, add_special_tokens=False)
