@@ -75,3 +75,45 @@ def test_a_fresh_model_talks_in_the_terminal(cli: Cli, made: Path) -> None:
     assert len(said.splitlines()) >= 2
     cli("run", "tiny", "--quantize", "int2", code=2, stdin="")
     assert "known are int8, int4 and none" in cli.errors
+
+
+def test_a_gguf_file_among_the_models_is_listed_shown_run_and_deleted(cli: Cli, made: Path) -> None:
+    path = cli.home / "models" / "small.gguf"
+    cli("model", "convert", made, path, "--to", "gguf", "--dtype", "q8_0")
+    rows = {row["name"]: row for row in json.loads(cli("model", "list", "--json"))}
+    assert rows["small.gguf"]["dtype"] == "Q8_0"
+    assert rows["small.gguf"]["parameters"] == rows["acme/tiny"]["parameters"]
+    assert "float32 (stored as Q8_0)" in cli("model", "show", "small")
+    assert cli("run", "small.gguf", "--max-tokens", 2, "--seed", 1, stdin="Hello?\n")
+    assert "deleted small.gguf" in cli("model", "rm", "small.gguf")
+    assert not path.exists()
+
+
+def test_a_new_model_says_how_large_it_is_and_what_it_lacks(cli: Cli, tmp_path: Path) -> None:
+    said = cli("model", "new", tmp_path / "m", "--size", "1m", "--max-seq-len", 64)
+    assert "1.8 M parameters, 1.0 M of them in the table of 8,192 tokens" in said
+    assert cli.errors == ""
+    cli("model", "new", tmp_path / "b", "--family", "bert", "--size", "1m", "--max-seq-len", 64)
+    assert "note: its tokenizer has no [MASK]" in cli.errors
+    (tmp_path / "m" / "chat_template.jinja").unlink()
+    cli("model", "new", tmp_path / "n", "--size", "1m", "--max-seq-len", 64, "--tokenizer", tmp_path / "m")
+    assert "note: its tokenizer has no chat template" in cli.errors
+    assert "more than the 64 that the model was made for" in cli("model", "show", tmp_path / "m", "--context", 65)
+
+
+def test_what_cannot_be_merged_is_told(cli: Cli, made: Path, tmp_path: Path) -> None:
+    cli("model", "merge", made, tmp_path / "none", tmp_path / "out", code=1)
+    assert "none' is not a directory" in cli.errors
+    cli("model", "merge", made, made, tmp_path / "out", code=1)
+    assert "it holds a whole model" in cli.errors
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}')
+    cli("model", "merge", made, tmp_path, tmp_path / "out", code=2)
+    assert "is a prompt adapter" in cli.errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dtype_that_is_not_written_is_told_with_the_names_of_the_option(cli: Cli, made: Path, tmp_path: Path) -> None:
+    cli("model", "convert", made, tmp_path / "x.gguf", "--to", "gguf", "--dtype", "q5_k", code=2)
+    assert "known are float32, float16, bfloat16, q8_0, q4_0" in cli.errors
+    cli("model", "pull", "acme/tiny", code=2, HF_ENDPOINT="ftp://127.0.0.1", HF_HUB_OFFLINE="")
+    assert "HF_ENDPOINT 'ftp://127.0.0.1' is no address of a hub" in cli.errors

@@ -15,7 +15,9 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.compare import differences
 from openbook.lm.convert import convert
 from openbook.lm.dense import dense
-from openbook.lm.load import load_model
+from openbook.lm.gguf.read import GgufFile
+from openbook.lm.load import load_model, new_model, save_model
+from openbook.lm.presets import new_config
 
 IDS = torch.tensor([[5, 9, 200, 3]])
 
@@ -81,8 +83,33 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
         convert(tmp_path / "model", tmp_path / "model", "safetensors")
     with pytest.raises(UsageError, match="'q3' is not written"):
         convert(tmp_path / "model", tmp_path / "new", "safetensors", "q3")
-    with pytest.raises(ModelUnavailable, match="GGUF type 'q3'"):
-        convert(tmp_path / "model", tmp_path / "new.gguf", "gguf", "q3")
+    known = "'q5_k' is not written as GGUF: known are float32, float16, bfloat16, q8_0, q4_0"
+    with pytest.raises(UsageError, match=known):
+        convert(tmp_path / "model", tmp_path / "new.gguf", "gguf", "q5_k")
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'q3' is not written"):
+        convert(pickled(tmp_path), tmp_path / "new", "safetensors", "q3")
+    save_model(new_model(new_config("bert", "1m", 300, 64)), tmp_path / "bert")
+    with pytest.raises(ModelUnavailable, match="a 'bert' model cannot be written as GGUF"):
+        convert(tmp_path / "bert", tmp_path / "new", "gguf")
+    tiny(tmp_path / "without tokenizer")
+    with pytest.raises(ModelUnavailable, match=r"tokenizer\.json is missing"):
+        convert(tmp_path / "without tokenizer", tmp_path / "new", "gguf")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_gguf_file_in_a_directory_has_the_name_of_the_model_and_float16(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny(tmp_path / "model")
+    byte_tokenizer(tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    made = convert(Path(), tmp_path / "out", "gguf")
+    assert made.path == tmp_path / "out" / "model.gguf"
+    assert GgufFile(made.path).file_type == "F16"
+    assert GgufFile(made.path).keys_read["general.name"] == "model"
 
 
 def test_differences_are_named_and_measured(tmp_path: Path) -> None:
@@ -90,8 +117,6 @@ def test_differences_are_named_and_measured(tmp_path: Path) -> None:
     tiny(tmp_path / "b")
     assert list(differences(tmp_path / "a", tmp_path / "b")) == []
     model.layers[0].attention.q.weight.data[0, 0] += 0.5
-    from openbook.lm.load import save_model
-
     save_model(model, tmp_path / "c")
     (found,) = differences(tmp_path / "a", tmp_path / "c")
     assert found.name == "model.layers.0.self_attn.q_proj.weight"

@@ -8,16 +8,27 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.checkpoint import has_weights
 from openbook.lm.disk import copy_file, make_directory
 
+if TYPE_CHECKING:
+    from openbook.lm.gguf.write import GgufType
+
 Form = Literal["safetensors", "gguf"]
 _CARRIED = ("*.json", "*.txt", "*.model", "*.jinja")
 _NOT_CARRIED = ("config.json", "openbook.json")
 _UNPICKLE_S = 1_800.0
+GGUF_DTYPES: dict[str, GgufType] = {
+    "float32": "f32",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "q8_0": "q8_0",
+    "q4_0": "q4_0",
+}
+"""What the option is called -> what the format calls it."""
 
 
 class Converted(NamedTuple):
@@ -29,7 +40,8 @@ class Converted(NamedTuple):
 
 
 def convert(source: Path, out: Path, form: Form, dtype: str | None = None) -> Converted:
-    """Writes the model of `source` (a directory, or a GGUF file) to `out`: a directory, or a GGUF file.
+    """Writes the model of `source` (a directory, or a GGUF file) to `out`: a directory, or a GGUF file (NAME.gguf in `out` where
+    it has no such name). `dtype` None: as it is stored; as GGUF float16.
 
     Raises UsageError when `out` exists and is not empty, or is named as another form, and for GGUF out of GGUF;
     ModelUnavailable for what cannot be read or held.
@@ -46,6 +58,7 @@ def convert(source: Path, out: Path, form: Form, dtype: str | None = None) -> Co
         return _to_gguf(source, out, dtype)
     if out.suffix == ".gguf":
         raise UsageError(f"{out} is the name of a GGUF file, safetensors need a directory", "add --to gguf")
+    _float(dtype)  # before anything is written
     if source.is_dir() and not has_weights(source):
         notes = unpickle(source, out)
         if dtype is not None:
@@ -58,14 +71,16 @@ def convert(source: Path, out: Path, form: Form, dtype: str | None = None) -> Co
 
 def _to_gguf(source: Path, out: Path, dtype: str | None) -> Converted:
     from openbook.lm.gguf.metadata import context_length
-    from openbook.lm.gguf.write import write_gguf
-    from openbook.lm.load import load_model
+    from openbook.lm.gguf.write import check_writable, write_gguf
+    from openbook.lm.load import load_model, open_checkpoint
 
-    path = out if out.suffix == ".gguf" else out / f"{source.name}.gguf"
-    make_directory(path.parent)
+    kind = GGUF_DTYPES.get(dtype or "float16")
+    if kind is None:
+        raise UsageError(f"dtype {dtype!r} is not written as GGUF", f"known are {', '.join(GGUF_DTYPES)}")
+    path = out if out.suffix == ".gguf" else out / f"{source.resolve().name}.gguf"
+    check_writable(open_checkpoint(source)[0])
     model = load_model(source)
-    names = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", None: "f16"}
-    written = write_gguf(model, source, path, names.get(dtype, dtype))  # type: ignore[arg-type]
+    written = write_gguf(model, source, path, kind, name=source.resolve().name)
     notes = (
         [f"{len(written.kept)} tensors are no multiple of 32 wide and stay f16, first {written.kept[0]}"]
         if written.kept

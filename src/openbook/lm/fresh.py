@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from openbook.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from openbook.lm.families.base import Family
+    from openbook.lm.tokenizers.tokenizer import Tokenizer
+
 
 class Made(NamedTuple):
+    """`table`: of the `parameters`, those of the table of tokens and of a head that is not the same. `notes`: what it lacks."""
+
     parameters: int
+    table: int
     vocab_size: int
+    notes: tuple[str, ...] = ()
 
 
 def write_fresh(
@@ -23,7 +32,7 @@ def write_fresh(
     dtype: str = "float32",
     seed: int = 0,
 ) -> Made:
-    """A freshly initialised checkpoint directory with a tokenizer and a chat template.
+    """A freshly initialised checkpoint directory with a tokenizer, the built-in one with its chat template if None.
 
     Raises UsageError for a directory that is not empty and for a family, size or dtype that is not known,
     and for no places.
@@ -44,10 +53,27 @@ def write_fresh(
         for name, number in (("bos", chosen.bos_id), ("eos", chosen.eos_id), ("pad", chosen.pad_id))
         if number is not None
     }
+    if family == "t5" and chosen.pad_id is not None:
+        special["decoder_start_token_id"] = chosen.pad_id
     model = new_model(new_config(family, size, chosen.vocab_size, max_seq_len) | special, DTYPES[dtype], seed)
     save_model(model, out)
     chosen.save(out)
-    return Made(sum(parameter.numel() for parameter in model.parameters()), chosen.vocab_size)
+    counts = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    table = sum(count for name, count in counts.items() if name in ("tokens.weight", "lm_head.weight"))
+    return Made(sum(counts.values()), table, chosen.vocab_size, tuple(_lacks(model, chosen)))
+
+
+def _lacks(model: Family, tokenizer: Tokenizer) -> Iterator[str]:
+    """What has to be added before the model can do what its family does."""
+    if model.causal and tokenizer.chat_template is None:
+        yield "its tokenizer has no chat template: it cannot chat until you add a chat_template.jinja to the directory"
+    if model.causal and tokenizer.eos_id is None:
+        yield "its tokenizer has no eos_token: an answer ends at max_tokens only, until tokenizer_config.json names one"
+    if model.config.model_type == "bert" and "mask_token" not in tokenizer.special:
+        yield (
+            "its tokenizer has no [MASK], which a masked LM is trained with: train one with `openbook tokenizer train "
+            "CORPUS DIR --kind wordpiece`, and give it with --tokenizer DIR"
+        )
 
 
 def write_merged(base: Path, adapter: Path, out: Path) -> None:

@@ -34,8 +34,9 @@ class Pace:
         if spent_s < self.least.window_s:
             return
         if self._bytes < self.least.bytes_per_s * spent_s:
+            came = f"{self._bytes:,} bytes in {spent_s:,.0f} s"
             raise ModelUnavailable(
-                f"{self.source} sent {self._bytes:,} bytes in {spent_s:,.0f} s, the least is {self.least.bytes_per_s:,.0f} a second",
+                f"{self.source} sent {came}, the least is {self.least.bytes_per_s:,.0f} a second",
                 "pull again later, it goes on where it stopped; or give a lower --least-rate, 0 for none",
             )
         self.begin()

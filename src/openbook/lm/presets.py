@@ -8,7 +8,7 @@ from openbook.core.errors import UsageError
 
 
 class Size(NamedTuple):
-    """A decoder's shape. The name counts the parameters with a vocabulary as large as the published model's."""
+    """A decoder's shape. Its name is that of a published model, or a round number near a Llama's count: see `docs/models.md`."""
 
     hidden_size: int
     num_layers: int

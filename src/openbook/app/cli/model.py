@@ -11,7 +11,9 @@ from openbook.app.cli.options import JsonOption, print_json, progress_bar, warn
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME|DIR", help="A name from `model list`, or a directory.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME|DIR", help="A name from `model list`, a directory, or a GGUF file.")
+]
 _GB = 1e9
 
 
@@ -94,19 +96,43 @@ def rm(name: NameArgument) -> None:
 def new(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")],
     family: Annotated[str, typer.Option("--family", help="llama, mistral, qwen2, qwen3, gpt2, bert or t5.")] = "llama",
-    size: Annotated[str, typer.Option("--size", help="1m, 5m, 30m, 125m, 0.5b, 1b, 1.5b, 3b or 8b.")] = "30m",
+    size: Annotated[
+        str,
+        typer.Option(
+            "--size",
+            help="The name of a shape: 1m, 5m, 30m, 125m, 0.5b, 1b, 1.5b, 3b or 8b. The count depends on the vocabulary and the "
+            "family: a llama of 1m has 0.8 M parameters and a table of 1.0 M for the built-in 8,192 tokens. It is printed.",
+        ),
+    ] = "30m",
     tokenizer: Annotated[
-        Path | None, typer.Option("--tokenizer", metavar="DIR", help="Another than the built-in.")
+        str | None,
+        typer.Option(
+            "--tokenizer", metavar="NAME|DIR", help="That of another model, or a trained one; else the built-in."
+        ),
     ] = None,
-    max_seq_len: Annotated[int, typer.Option("--max-seq-len", metavar="N")] = 2_048,
+    max_seq_len: Annotated[
+        int, typer.Option("--max-seq-len", metavar="N", help="The longest context; t5 has no limit.")
+    ] = 2_048,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")] = "float32",
     seed: Annotated[int, typer.Option("--seed")] = 0,
 ) -> None:
-    """Make a fresh model with a byte-level tokenizer and a chat template, ready to be trained and served."""
-    from openbook.lm.fresh import write_fresh
+    """Make a fresh model with a tokenizer, ready to be trained.
 
-    made = write_fresh(out, family, size, tokenizer, max_seq_len=max_seq_len, dtype=dtype, seed=seed)
-    print(f"made {out}: {made.parameters / 1e6:,.1f} M parameters, {made.vocab_size:,} tokens")
+    llama, mistral, qwen2, qwen3 and gpt2 write text: `openbook run` and the engine serve them, and the built-in tokenizer has a
+    chat template. bert fills masks and is the body of embedders; t5 turns text into text, by openbook.lm.generate: these two
+    are not served.
+    """
+    from openbook.lm.fresh import write_fresh
+    from openbook.lm.local import model_directory
+
+    taken = None if tokenizer in (None, "default") else model_directory(str(tokenizer))
+    made = write_fresh(out, family, size, taken, max_seq_len=max_seq_len, dtype=dtype, seed=seed)
+    print(
+        f"made {out}: {made.parameters / 1e6:,.1f} M parameters, {made.table / 1e6:,.1f} M of them in the table of "
+        f"{made.vocab_size:,} tokens"
+    )
+    for note in made.notes:
+        warn(note)
 
 
 @app.command("merge")
@@ -142,10 +168,16 @@ def diff(a: NameArgument, b: NameArgument, as_json: JsonOption = False) -> None:
 @app.command("convert")
 def convert(
     source: NameArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A directory, or FILE.gguf.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A directory; for gguf FILE.gguf, or a directory, which gets NAME.gguf."),
+    ],
     to: Annotated[str, typer.Option("--to", help="safetensors or gguf.")] = "safetensors",
     dtype: Annotated[
-        str | None, typer.Option("--dtype", help="float32, bfloat16, float16; for gguf also q8_0 and q4_0.")
+        str | None,
+        typer.Option(
+            "--dtype", help="float32, bfloat16 or float16, else as stored; for gguf also q8_0 or q4_0, else float16."
+        ),
     ] = None,
 ) -> None:
     """Write a checkpoint in another form: safetensors or GGUF, also from pytorch_model.bin and from GGUF."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
 from openbook.core.paths import settle
+from openbook.lm.disk import make_directory
 from openbook.lm.families.base import Family
 from openbook.lm.families.llama import Llama
 from openbook.lm.gguf.metadata import to_keys
@@ -41,10 +42,8 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
 
     if dtype not in get_args(GgufType):
         raise ModelUnavailable(f"GGUF type {dtype!r} is not written", f"known are {', '.join(get_args(GgufType))}")
-    if not isinstance(model, Llama) or model.config.model_type not in ARCHITECTURES:
-        raise ModelUnavailable(
-            f"a {model.config.model_type!r} model cannot be written as GGUF", f"known are {', '.join(ARCHITECTURES)}"
-        )
+    check_writable(model)
+    assert isinstance(model, Llama)
     tensors = dict(_tensors(model))
     plan = {key: _type(key, tensor, dtype) for key, tensor in tensors.items()}
     partial = path.with_name(f".{path.name}.partial")
@@ -58,6 +57,7 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
         kind = GGMLQuantizationType[plan[key].upper()]
         size = _size_bytes(tensor, plan[key])
         writer.add_tensor_info(key, list(tensor.shape), np.dtype(np.float32), size, raw_dtype=kind)
+    make_directory(path.parent)
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -72,6 +72,15 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
     wanted = [key for key, tensor in tensors.items() if tensor.dim() > 1]
     kept = [key for key in wanted if dtype in ("q8_0", "q4_0") and plan[key] == "f16"]
     return Written(path.stat().st_size, kept)
+
+
+def check_writable(model: Family) -> None:
+    """Raises ModelUnavailable for a family or a setting that GGUF cannot hold."""
+    if not isinstance(model, Llama) or model.config.model_type not in ARCHITECTURES:
+        raise ModelUnavailable(
+            f"a {model.config.model_type!r} model cannot be written as GGUF", f"known are {', '.join(ARCHITECTURES)}"
+        )
+    to_keys(model.config)
 
 
 def _tensors(model: Llama) -> list[tuple[str, Tensor]]:
