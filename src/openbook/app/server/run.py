@@ -43,10 +43,10 @@ async def _serve(
     engine = await EngineClient.start(settings.engine, on_phase)
     try:
         tokenizer = await asyncio.to_thread(Tokenizer.load, settings.engine.directory)
+        service = Service(settings, engine, tokenizer, keys)
     except BaseException:
         await engine.close()
         raise
-    service = Service(settings, engine, tokenizer, keys)
     server = _Server(_config(service), service.drain)
     serving = asyncio.create_task(server.serve([listener]))
     loading = asyncio.create_task(engine.ready())

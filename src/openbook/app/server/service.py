@@ -13,6 +13,7 @@ from openbook.app.server.errors import Refused
 from openbook.app.server.keys import Caller, Keys
 from openbook.app.server.metrics import Metrics
 from openbook.app.server.settings import ServerSettings
+from openbook.app.server.texts import Texts
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving.link.client import EngineClient
@@ -29,6 +30,7 @@ class Service:
         self.admission = Admission(settings.engine.max_num_seqs, settings.max_queue)
         self.metrics = Metrics(settings.name)
         self.threads = ThreadPoolExecutor(2, "openbook-text")
+        self.texts = Texts(settings)
         self.is_draining = False
         self.created = int(time.time())
         self.under_way: set[Answers] = set()
@@ -81,4 +83,5 @@ class Service:
     async def close(self) -> int:
         """The exit code of the engine process."""
         self.threads.shutdown(wait=False, cancel_futures=True)
+        await self.texts.close()
         return await self.engine.close()

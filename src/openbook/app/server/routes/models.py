@@ -16,7 +16,7 @@ router = APIRouter(route_class=Gate)
 
 @router.get("/v1/models")
 async def models(service: ServiceOf) -> Response:
-    """The models that are served, with the most tokens of prompt and answer."""
+    """The models that are served, with the most tokens that each reads: the one that writes first."""
     return JsonReply({"object": "list", "data": _listed(service)})
 
 
@@ -30,13 +30,13 @@ async def model(name: str, service: ServiceOf) -> Response:
 
 
 def _listed(service: Service) -> list[dict[str, Any]]:
-    facts = service.engine.facts
+    texts = service.texts
+    named: dict[str, int | None] = {service.settings.name: service.engine.facts.max_seq_len}
+    if texts.embedder is not None:
+        named[texts.embedder.name] = texts.embedder.max_tokens
+    if texts.reranker_name is not None:
+        named[texts.reranker_name] = None
     return [
-        {
-            "id": service.settings.name,
-            "object": "model",
-            "created": service.created,
-            "owned_by": "openbook",
-            "max_model_len": facts.max_seq_len,
-        }
+        {"id": name, "object": "model", "created": service.created, "owned_by": "openbook", "max_model_len": length}
+        for name, length in named.items()
     ]

@@ -1,0 +1,42 @@
+"""The other side of a `Worker`: calls are read on one thread and answered on another, all that wait together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import IO, Any
+
+from openbook.core.sandbox.frames import frame, receive
+from openbook.serving.link.wire import pack_error
+
+Answer = Callable[[Sequence[list[Any]]], list[Any]]
+"""Calls in, an answer or an Exception for each out."""
+
+
+def answer_calls(connection: socket.socket, reader: IO[bytes], answer: Answer) -> None:
+    """Until the other side is gone; ends the process then. Calls that come while others are answered are answered together."""
+    calls: SimpleQueue[list[Any]] = SimpleQueue()
+
+    def read() -> None:
+        while (said := receive(reader)) is not None:
+            calls.put(said)
+        sys.stderr.flush()
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        waiting = [calls.get()]
+        while not calls.empty():
+            waiting.append(calls.get())
+        try:
+            answers = answer([rest for _, *rest in waiting])
+        except Exception as error:
+            answers = [error] * len(waiting)
+        for (number, *_), said in zip(waiting, answers, strict=True):
+            is_error = isinstance(said, Exception)
+            value = [number, None, pack_error(said)] if is_error else [number, said, None]
+            connection.sendall(frame(value))
