@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from math import inf, nan
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
 from openbook.lm.load import new_model
 from openbook.serving.engine.core import EngineCore
+from openbook.serving.engine.engine import Engine
 
 MODEL = new_model(TINY, seed=3).requires_grad_(False)
 PROMPT = [1, 2, 3]
@@ -22,6 +25,28 @@ def answer(**params: Any) -> list[int]:
     return engine.generate([PROMPT], SamplingParams(**{"max_tokens": 4, "temperature": 1.0, "seed": 1} | params))[
         0
     ].tokens
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        *(
+            {name: value}
+            for name in ("max_seq_len", "max_num_seqs", "max_step_tokens")
+            for value in (0, -1, nan, 2.5, True)
+        ),
+        *({name: None} for name in ("max_num_seqs", "max_step_tokens")),
+        *({"kv_cache_gb": value} for value in (0, -1.0, nan, inf, True, "8")),
+    ],
+    ids=str,
+)
+def test_a_limit_of_an_engine_that_cannot_be_is_refused_by_name_before_anything_is_loaded(
+    limit: dict[str, Any], tmp_path: Path
+) -> None:
+    ((name, value),) = limit.items()
+    with pytest.raises(UsageError, match=re.escape(f"{name} is {value!r}")) as raised:
+        Engine.load(tmp_path / "no model", **limit)
+    assert raised.value.remedy
 
 
 @pytest.mark.parametrize(

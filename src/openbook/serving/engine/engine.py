@@ -16,6 +16,7 @@ from openbook.lm.load import load_model
 from openbook.lm.memory import kv_bytes
 from openbook.lm.quantization.prepare import Precision, prepare
 from openbook.serving.engine.core import BLOCK_SIZE, EngineCore, Output, end_tokens_of
+from openbook.serving.engine.limits import check_engine
 from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Engine:
             raise UsageError(f"quantize {quantize!r} is not known", "known are int8, int4 and none")
         if kv_dtype is not None and kv_dtype not in get_args(KvDtype):
             raise UsageError(f"kv_dtype {kv_dtype!r} is not known", "known are bf16 and fp32")
+        check_engine(max_seq_len, max_num_seqs, max_step_tokens, kv_cache_gb)
         directory = Path(directory)
         model = load_model(directory)
         if model.dtype == torch.float16:

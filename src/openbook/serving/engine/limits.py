@@ -1,16 +1,32 @@
-"""What a request may ask for: held against the model before it is taken, so that no request can stop the others."""
+"""What an engine and a request may ask for: held against what can be before a model is loaded, and before a request is taken,
+so that no request can stop the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf, isfinite
-from numbers import Integral
+from numbers import Integral, Real
 
 from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
 
 _STRONGEST = 10_000.0
 """Of penalties and biases: beyond it a float32 logit may become infinite, and its probability no number."""
+
+
+def check_engine(max_seq_len: int | None, max_num_seqs: int, max_step_tokens: int, kv_cache_gb: float | None) -> None:
+    """Raises UsageError, which names the limit of an engine that cannot be. None: what the model and the memory give."""
+    counts = {"max_seq_len": max_seq_len, "max_num_seqs": max_num_seqs, "max_step_tokens": max_step_tokens}
+    for name, value in counts.items():
+        if value is None and name == "max_seq_len":
+            continue
+        if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
+            raise _refused(name, value, "a whole number, 1 or more")
+    if kv_cache_gb is None:
+        return
+    if isinstance(kv_cache_gb, bool) or not isinstance(kv_cache_gb, Real) or not 0 < kv_cache_gb < inf:
+        raise _refused("kv_cache_gb", kv_cache_gb, "a number of gigabytes above 0")
 
 
 def check_params(params: SamplingParams, vocabulary: int) -> None:
