@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from chat_server import ChatServer, Reply, refused, said, streamed
 from doubles import HashEmbedder, ScriptedModel
 from openbook.assistant.answer.answer import Answer
 from openbook.assistant.answer.generate import generate_answer
-from openbook.assistant.answer.prompt import NOT_ANSWERED
+from openbook.assistant.answer.prompt import NOT_ANSWERED, Language
 from openbook.assistant.desk import Library
 from openbook.core.errors import ModelUnavailable
-from openbook.core.messages import ChatModel, ModelLimits
+from openbook.core.messages import ChatModel, ChatRequest, Completion, ModelLimits
 from openbook.library.retrieve.search import Stopwatch
 from openbook.serving.endpoint import parse_endpoint
 from openbook.serving.remote import RemoteChatModel
@@ -169,8 +170,35 @@ def test_a_context_that_holds_no_passage_is_an_error(library: Library) -> None:
 def test_what_a_reasoning_model_thinks_is_not_its_answer(library: Library) -> None:
     model = ScriptedModel("<think>Elephants? No.</think>\n\nVisitors wear a red badge [1].")
     assert ask(library, "Who wears a badge?", model, "badge.md").answer == "Visitors wear a red badge."
-    with pytest.raises(ModelUnavailable, match="is empty"):
-        ask(library, "Who wears a badge?", ScriptedModel("<think>So"), "badge.md")
+    answer = ask(library, "Who wears a badge?", ScriptedModel("<think>So"), "badge.md")
+    assert answer.abstained and answer.warnings == ("the model wrote no answer",)
+
+
+@pytest.mark.parametrize("written", ["", " \n\t\u3000 ", "<think>So\n</think>\n \n"])
+@pytest.mark.parametrize(("question", "language"), [("Who wears a badge?", "en"), ("谁戴胸牌？", "zh")])
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_model_that_writes_nothing_but_blanks_abstains_with_the_reason(
+    library: Library, written: str, question: str, language: Language, is_streamed: bool
+) -> None:
+    options = {"on_text": [].append} if is_streamed else {}
+    answer = ask(library, question, ScriptedModel(written), "badge.md", **options)
+    assert answer.abstained and answer.answer == NOT_ANSWERED[language]
+    assert answer.nearest and not answer.citations
+    assert answer.warnings == ({"en": "the model wrote no answer", "zh": "模型没有写出回答"}[language],)
+
+
+class _CutOff(ScriptedModel):
+    """Writes until its tokens are spent."""
+
+    def complete(self, request: ChatRequest) -> Completion:
+        return replace(super().complete(request), finish_reason="length")
+
+
+def test_an_answer_that_is_cut_off_before_it_began_is_an_abstention(library: Library) -> None:
+    for written in ("\n" * 600, "<think>Elephants or"):
+        answer = ask(library, "Who wears a badge?", _CutOff(written), "badge.md")
+        assert answer.abstained
+        assert answer.warnings == ("the model wrote no answer before it was cut off at the longest length",)
 
 
 # Over HTTP

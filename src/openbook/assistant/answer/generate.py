@@ -18,7 +18,6 @@ from openbook.assistant.answer.prompt import (
     is_abstention,
     language_of,
 )
-from openbook.core.errors import ModelUnavailable
 from openbook.core.messages import ChatModel, ChatRequest, Completion
 from openbook.library.catalogue import reads
 from openbook.library.retrieve.hit import Hit, SearchResult
@@ -53,7 +52,8 @@ def generate_answer(
 ) -> Answer:
     """What `model` writes to `standalone` from the hits of `result`, with citations that were resolved and checked.
 
-    `on_text` is called with each piece as it comes, marks included. Raises `ModelUnavailable`, `UsageError`.
+    An abstention where the model says that there is no answer, writes none, or one that nothing supports. `on_text` is called
+    with each piece as it comes, marks included. Raises `ModelUnavailable`, `UsageError`.
     """
     chat = open_chat_model(model) if isinstance(model, str) else model
     try:
@@ -63,7 +63,7 @@ def generate_answer(
             written = _written(chat, prompt.request, on_text)
         with watch.stage("cite"):
             hits = result.hits[: prompt.used]
-            found = None if is_abstention(written.text) else cite(store, written.text, hits)
+            found = None if not written.text or is_abstention(written.text) else cite(store, written.text, hits)
         said = [*warnings, *_warnings(chat, prompt, written, found, language_of(standalone))]
         name = chat.name
     finally:
@@ -102,13 +102,10 @@ def _passages(store: LibraryStore, hits: Sequence[Hit]) -> list[Passage]:
 
 
 def _written(chat: ChatModel, request: ChatRequest, on_text: Callable[[str], None] | None) -> _Written:
-    """The answer without what a reasoning model thought before it."""
+    """The answer without what a reasoning model thought before it; empty where it wrote nothing but blanks or thoughts."""
     completion = chat.complete(request) if on_text is None else _streamed(chat, request, on_text)
     text = bounded(_THOUGHT.sub("", completion.text).strip())
     is_cut = completion.finish_reason == "length" or len(completion.text) > MOST_CHARACTERS
-    if not text:
-        cause = "was cut off before it began" if is_cut else "is empty"
-        raise ModelUnavailable(f"the answer of {chat.name} {cause}", "ask again, or take another model")
     return _Written(text, is_cut)
 
 
@@ -154,7 +151,12 @@ def _warnings(
             if zh
             else f"{_passages_said(left_out)} did not fit into the prompt and {were} left out"
         )
-    if written.is_cut:
+    if not written.text:
+        cut_zh, cut_en = (
+            ("，就达到了长度上限", " before it was cut off at the longest length") if written.is_cut else ("", "")
+        )
+        yield f"模型没有写出回答{cut_zh}" if zh else f"the model wrote no answer{cut_en}"
+    elif written.is_cut:
         yield "回答达到长度上限，被截断" if zh else "the answer was cut off at the longest length"
     if found is None:
         return
