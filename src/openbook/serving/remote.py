@@ -76,7 +76,8 @@ class RemoteChatModel:
 
     def complete(self, request: ChatRequest) -> Completion:
         with self._posted(request, stream=False) as (response, deadline):
-            return completion_from(self.endpoint, parse_json(self.endpoint, self._body(response, deadline)))
+            whole = completion_from(self.endpoint, parse_json(self.endpoint, self._body(response, deadline)))
+        return self._as_asked(request, whole)
 
     def stream(self, request: ChatRequest) -> Generator[str, None, Completion]:
         """Pieces of the answer; closing the iterator cancels the request. Returns the whole as a `Completion`."""
@@ -85,7 +86,7 @@ class RemoteChatModel:
             if "text/event-stream" not in response.headers.get("content-type", "text/event-stream"):
                 whole = completion_from(self.endpoint, parse_json(self.endpoint, self._body(response, deadline)))
                 yield whole.text
-                return whole
+                return self._as_asked(request, whole)
             size = 0
             for line in self._guarded(response.iter_lines()):
                 size += len(line)
@@ -95,7 +96,7 @@ class RemoteChatModel:
                     yield piece
                 if reader.is_done:
                     break
-            return reader.completion()
+            return self._as_asked(request, reader.completion())
 
     def complete_many(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, Completion | Exception]]:
         """(index, answer or error) as they come; closing the iterator drops what has not begun."""
@@ -115,6 +116,18 @@ class RemoteChatModel:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+    def _as_asked(self, request: ChatRequest, whole: Completion) -> Completion:
+        """`whole`, when it has the format that was asked for: not every server minds it, and some take no notice."""
+        if request.response_format is not None and whole.finish_reason == "stop" and not whole.tool_calls:
+            from openbook.serving.chat.check import unlike
+
+            if problem := unlike(whole.text, request.response_format):
+                raise self.endpoint.error(
+                    f"did not keep to the format that was asked for ({problem})",
+                    "take a server that guarantees formats, e.g. `openbook serve --model DIR`",
+                )
+        return whole
 
     def _first_model(self) -> str:
         names = list(self._models())

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any, Literal
 
+from openbook.core.errors import UsageError
 from openbook.core.messages import ChatRequest, Completion, ImagePart, Message, SamplingParams
 from openbook.serving.endpoint import Endpoint
+from openbook.serving.wire_tools import CallCollector, asked_for, calls_from, plain_call
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 Listing = dict[str, int | None]
@@ -29,8 +32,12 @@ _SAID_WHEN_CHANGED = (
 
 
 def request_body(request: ChatRequest, model: str, *, stream: bool, length_key: str = "max_tokens") -> dict[str, Any]:
-    """`length_key`: some newer models want "max_completion_tokens" instead."""
+    """`length_key`: some newer models want "max_completion_tokens" instead. UsageError for a compiled grammar, which is the
+    engine's own.
+    """
     sampling = request.sampling
+    if sampling.constraint is not None:
+        raise UsageError("a compiled grammar is for the engine in this process", "ask with response_format instead")
     body: dict[str, Any] = {
         "model": model,
         "messages": [_message(message) for message in request.messages],
@@ -47,15 +54,22 @@ def request_body(request: ChatRequest, model: str, *, stream: bool, length_key: 
     if sampling.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     usual = SamplingParams()
-    return body | {
-        name: said for name in _SAID_WHEN_CHANGED if (said := getattr(sampling, name)) != getattr(usual, name)
-    }
+    return (
+        asked_for(request)
+        | body
+        | {name: said for name in _SAID_WHEN_CHANGED if (said := getattr(sampling, name)) != getattr(usual, name)}
+    )
 
 
 def _message(message: Message) -> dict[str, Any]:
     """Plain text where there is nothing else: not every server takes a list of parts."""
+    beside: dict[str, Any] = {}
+    if message.tool_calls:
+        beside["tool_calls"] = [plain_call(call) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        beside["tool_call_id"] = message.tool_call_id
     if not any(isinstance(part, ImagePart) for part in message.content):
-        return {"role": message.role, "content": message.text}
+        return {"role": message.role, "content": message.text or (None if message.tool_calls else "")} | beside
     parts: list[dict[str, Any]] = []
     for part in message.content:
         if isinstance(part, ImagePart):
@@ -63,7 +77,7 @@ def _message(message: Message) -> dict[str, Any]:
             parts.append({"type": "image_url", "image_url": {"url": f"data:{part.media_type};base64,{data}"}})
         else:
             parts.append({"type": "text", "text": part.text})
-    return {"role": message.role, "content": parts}
+    return {"role": message.role, "content": parts} | beside
 
 
 def parse_json(endpoint: Endpoint, body: bytes) -> dict[str, Any]:
@@ -84,9 +98,12 @@ def completion_from(endpoint: Endpoint, reply: dict[str, Any]) -> Completion:
     try:
         choice = reply["choices"][0]
         text = _text(choice["message"].get("content"))
+        whole = Completion(
+            text, "stop", tool_calls=calls_from(choice["message"]), reasoning=_reasoning(choice["message"])
+        )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise endpoint.error(f"sent another shape than a chat completion ({error!r})", "check the URL") from None
-    return _completion(endpoint, text, choice.get("finish_reason"), reply.get("usage"))
+    return _completion(endpoint, whole, choice.get("finish_reason"), reply.get("usage"))
 
 
 def parse_listing(endpoint: Endpoint, reply: dict[str, Any]) -> Listing:
@@ -103,6 +120,8 @@ class StreamReader:
         self.is_done = False
         self._endpoint = endpoint
         self._parts: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls = CallCollector()
         self._finish: str | None = None
         self._usage: Any = None
 
@@ -122,8 +141,11 @@ class StreamReader:
             return ""  # the last event of some servers holds the usage alone
         try:
             self._finish = choices[0].get("finish_reason") or self._finish
-            text = _text((choices[0].get("delta") or {}).get("content"))
-        except (AttributeError, TypeError) as error:
+            delta = choices[0].get("delta") or {}
+            text = _text(delta.get("content"))
+            self._reasoning.append(_reasoning(delta))
+            self._calls.add(delta)
+        except (AttributeError, TypeError, KeyError) as error:
             raise self._endpoint.error(f"sent another shape than a chat stream ({error!r})", "check the URL") from None
         self._parts.append(text)
         return text
@@ -132,16 +154,33 @@ class StreamReader:
         """The whole answer; raises `ModelUnavailable` when the stream ended before it did."""
         if not self.is_done and self._finish is None:
             raise self._endpoint.error("ended its stream in the middle of the answer", "ask again")
-        return _completion(self._endpoint, "".join(self._parts), self._finish, self._usage)
+        try:
+            calls = self._calls.calls()
+        except KeyError as error:
+            raise self._endpoint.error(f"sent another shape than a chat stream ({error!r})", "check the URL") from None
+        said = Completion("".join(self._parts), "stop", tool_calls=calls, reasoning="".join(self._reasoning))
+        return _completion(self._endpoint, said, self._finish, self._usage)
 
 
-def _completion(endpoint: Endpoint, text: str, finish: Any, usage: Any) -> Completion:
+def _completion(endpoint: Endpoint, said: Completion, finish: Any, usage: Any) -> Completion:
     reason = _FINISH.get(str(finish), "stop")
-    if not text.strip():
+    if not said.text.strip() and not said.tool_calls:
         cause = ": all tokens were spent before the answer began" if reason == "length" else ""
         raise endpoint.error(f"sent an empty answer{cause}", "ask again, or name another model after #")
     counts = usage if isinstance(usage, dict) else {}
-    return Completion(text, reason, _count(counts.get("prompt_tokens")), _count(counts.get("completion_tokens")))
+    details = counts.get("prompt_tokens_details")
+    return replace(
+        said,
+        finish_reason=reason,
+        prompt_tokens=_count(counts.get("prompt_tokens")),
+        completion_tokens=_count(counts.get("completion_tokens")),
+        cached_tokens=_count(details.get("cached_tokens")) if isinstance(details, dict) else 0,
+    )
+
+
+def _reasoning(message: dict[str, Any]) -> str:
+    """What was thought: vLLM, DeepSeek and llama.cpp call it reasoning_content, OpenRouter and Ollama reasoning."""
+    return _text(message.get("reasoning_content") or message.get("reasoning"))
 
 
 def _text(content: Any) -> str:

@@ -6,7 +6,19 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from openbook.core.messages import ChoiceFormat, JsonFormat, ResponseFormat
+
 Schema = Mapping[str, object] | bool
+
+
+def unlike(text: str, form: ResponseFormat) -> str:
+    """Why `text` has not the format; empty where it has. Patterns and grammars are not looked at."""
+    match form:
+        case JsonFormat(schema):
+            return mismatch(text, {"type": "object"} if schema is None else schema)
+        case ChoiceFormat(choices):
+            return "" if text in choices else "it is none of the choices"
+    return ""
 
 
 def mismatch(text: str, schema: Schema) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from itertools import count
 from typing import NamedTuple
 
 from openbook.core.errors import ModelUnavailable
@@ -27,6 +29,7 @@ class LocalChatModel:
 
     def __init__(self, loop: EngineLoop, tokenizer: Tokenizer, name: str) -> None:
         self._loop, self._tokenizer, self._name = loop, tokenizer, name
+        self._requests = count()
 
     @property
     def name(self) -> str:
@@ -62,12 +65,12 @@ class LocalChatModel:
         """Pieces of the answer's text; the generator returns the whole, with tool calls and reasoning. Closing it ends the
         request before the next step.
         """
-        whole = Whole()
-        for event in self.events(request):
-            whole.add(event)
-            if isinstance(event, TextDelta) and event.text:
-                yield event.text
-        return _completion(whole)
+        asked = self._begin(request)
+        with closing(self._events(asked)) as events:
+            for event in events:
+                if isinstance(event, TextDelta) and event.text:
+                    yield event.text
+        return _completion(asked.reply.whole)
 
     def events(self, request: ChatRequest) -> Generator[ChatEvent, None, None]:
         """The answer as it comes, tool calls, reasoning and log-probabilities with it; `Finished` is the last."""
@@ -75,7 +78,8 @@ class LocalChatModel:
 
     def _begin(self, request: ChatRequest) -> _Asked:
         prepared = prepare_chat(self._tokenizer, request)
-        return _Asked(self._loop.submit(prepared.prompt, prepared.params), Reply(self._tokenizer, prepared))
+        reply = Reply(self._tokenizer, prepared, f"{self._name} {next(self._requests)}")
+        return _Asked(self._loop.submit(prepared.prompt, prepared.params), reply)
 
     def _events(self, asked: _Asked) -> Generator[ChatEvent, None, None]:
         try:
@@ -87,10 +91,9 @@ class LocalChatModel:
             asked.ticket.cancel()
 
     def _whole(self, asked: _Asked) -> Completion:
-        whole = Whole()
-        for event in self._events(asked):
-            whole.add(event)
-        return _completion(whole)
+        for _ in self._events(asked):
+            pass
+        return _completion(asked.reply.whole)
 
     def _caught(self, asked: _Asked) -> Completion | Exception:
         try:
