@@ -44,9 +44,10 @@ def error_body(status: int, message: str, param: str | None = None, code: str | 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-async def on_http_error(_: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
     """Our own refusals, and the framework's (no such path, no such method)."""
     assert isinstance(error, HTTPException)
+    request.app.state.service.metrics.refused(error.status_code)
     param, code = (error.param, error.code) if isinstance(error, Refused) else (None, None)
     body = error_body(error.status_code, str(error.detail), param, code)
     return JsonReply(body, error.status_code, dict(error.headers or {}))
@@ -60,10 +61,12 @@ async def on_openbook_error(request: Request, error: Exception) -> Response:
 async def on_invalid(request: Request, error: Exception) -> Response:
     """A body of another shape: the first field that is wrong, and for an unknown one the nearest known one."""
     assert isinstance(error, RequestValidationError)
+    request.app.state.service.metrics.refused(400)
     fault = first_fault(error, request)
     return JsonReply(error_body(400, fault.message, fault.param, fault.code), 400)
 
 
-async def on_fault(_: Request, error: Exception) -> Response:
+async def on_fault(request: Request, error: Exception) -> Response:
     """A fault of this program: the client learns its kind, the log the rest."""
+    request.app.state.service.metrics.refused(500)
     return JsonReply(error_body(500, f"a fault of this server: {type(error).__name__}"), 500)

@@ -40,6 +40,7 @@ class Metrics:
         self._refused = Counter(
             "openbook:requests_refused", "Requests that were refused, by status.", ("status",), registry=self._registry
         )
+        self._inside = Gauge("openbook:sequences_inside", "Sequences taken in and not ended.", registry=self._registry)
         self._up = Gauge("openbook:engine_up", "1 while the engine process serves.", registry=self._registry)
         self._num_preempted = 0
 
@@ -64,9 +65,10 @@ class Metrics:
     def refused(self, status: int) -> None:
         self._refused.labels(str(status)).inc()
 
-    def text(self, facts: EngineFacts | None, stats: EngineStats, is_up: bool) -> bytes:
-        """The page of /metrics."""
-        self._up.set(is_up)
+    def text(self, facts: EngineFacts | None, stats: EngineStats, inside: int) -> bytes:
+        """The page of /metrics. `facts`: None while no engine serves. `inside`: sequences that run or wait."""
+        self._up.set(facts is not None)
+        self._inside.set(inside)
         self._running.set(stats.running)
         self._waiting.set(stats.waiting)
         self._blocks.set(stats.blocks_in_use / facts.num_blocks if facts is not None else 0)

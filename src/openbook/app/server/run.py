@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import uvicorn
 
@@ -20,6 +20,8 @@ from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving.link.client import EngineClient
 
 _BACKLOG = 2_048
+_SEND_BUFFER_BYTES = 128 << 10
+"""Of a connection: left to itself the kernel keeps megabytes for each client that does not read."""
 _LAST_WORDS_S = 5.0
 """After the time to drain, for the error events that end streams to be read."""
 
@@ -48,6 +50,8 @@ async def _serve(
         await engine.close()
         raise
     server = _Server(_config(service), service.drain)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     serving = asyncio.create_task(server.serve([listener]))
     loading = asyncio.create_task(engine.ready())
     error: OpenbookError | None = None
@@ -102,17 +106,9 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(asyncio.CancelledError):
                 await draining
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        handled = (signal.SIGINT, signal.SIGTERM)
-        for number in handled:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        """The signals are handled until the engine has ended too, not only while requests are served."""
+        return contextlib.nullcontext()
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -121,6 +117,7 @@ def _bound(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)  # connections inherit it
         listener.bind((host, port))
         listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:

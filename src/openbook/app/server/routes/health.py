@@ -32,5 +32,6 @@ async def metrics(request: Request, service: ServiceOf) -> Response:
     """Figures for Prometheus. With API keys it wants one."""
     service.keys.caller(request.headers.get("authorization"))
     engine = service.engine
-    text = service.metrics.text(engine.facts if engine.is_ready else None, engine.stats, engine.is_ready)
+    facts = engine.facts if engine.is_ready else None
+    text = service.metrics.text(facts, engine.stats, service.admission.inside)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,246 @@
+"""What goes wrong while a server runs: clients that leave or do not read, full queues, a killed engine, an end in order.
+
+The engine is held with SIGSTOP where a request must be under way: nothing here depends on how fast anything is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from app.server.serving import Server, serving
+
+LONG: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "Go on."}],
+    "max_tokens": 480,
+    "ignore_eos": True,
+    "stream": True,
+}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Waits, up to a minute, for what must come true."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.02)
+
+
+@contextmanager
+def held(server: Server) -> Iterator[None]:
+    """The engine computes nothing meanwhile."""
+    pid = server.engine_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def events(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    for line in response.iter_lines():
+        if line.startswith("data: {"):
+            yield json.loads(line.removeprefix("data: "))
+
+
+def test_a_client_that_leaves_frees_its_blocks(server: Server) -> None:
+    before = server.metric("vllm:generation_tokens_total")
+    with server.http() as http, http.stream("POST", "/v1/chat/completions", json=LONG) as response:
+        assert next(events(response))["choices"][0]["delta"]["role"] == "assistant"
+    until(lambda: server.metric("openbook:sequences_inside") == 0)
+    until(lambda: server.metric("vllm:kv_cache_usage_perc") == 0 == server.metric("vllm:num_requests_running"))
+    assert server.metric("vllm:generation_tokens_total") - before < 480
+
+
+def test_a_client_that_leaves_before_a_whole_answer_frees_its_blocks(server: Server) -> None:
+    with held(server):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/v1/chat/completions", json=LONG | {"stream": False}, timeout=1, trust_env=False)
+        until(lambda: server.metric("openbook:sequences_inside") == 0)
+    until(lambda: server.metric("vllm:kv_cache_usage_perc") == 0 == server.metric("vllm:num_requests_running"))
+
+
+def test_a_full_queue_and_full_connections_are_told(model: Path, home: Path) -> None:
+    with serving(model, home, "--max-num-seqs", 1, "--max-queue", 1, "--max-connections", 4) as server:
+        asked = LONG | {"max_tokens": 2, "stream": False}
+        with ThreadPoolExecutor(2) as pool, server.http() as http:
+            with held(server):
+                waiting = [
+                    pool.submit(
+                        httpx.post, f"{server.url}/v1/chat/completions", json=asked, timeout=60, trust_env=False
+                    )
+                    for _ in range(2)
+                ]
+                until(lambda: server.metric("openbook:sequences_inside") == 2)
+                refused = http.post("/v1/chat/completions", json=asked)
+                assert refused.status_code == 429 and int(refused.headers["Retry-After"]) >= 1
+                assert refused.json()["error"]["type"] == "rate_limit_error"
+            assert [one.result().status_code for one in waiting] == [200, 200]
+            assert http.post("/v1/chat/completions", json=asked | {"n": 3}).status_code == 400
+        until(lambda: server.metric("openbook:sequences_inside") == 0)
+        host, port = server.url.removeprefix("http://").split(":")
+        idle: list[socket.socket] = []
+        until(lambda: _is_full(host, int(port), idle))
+        for one in idle:
+            one.close()
+        until(lambda: httpx.get(f"{server.url}/health", trust_env=False).status_code == 200)
+
+
+def _is_full(host: str, port: int, idle: list[socket.socket]) -> bool:
+    """Opens connections that say nothing until one is told 503."""
+    one = socket.create_connection((host, port))
+    one.settimeout(0.2)
+    try:
+        said = one.recv(1_000)
+    except TimeoutError:
+        idle.append(one)
+        assert len(idle) <= 4
+        return False
+    one.close()
+    assert said.startswith(b"HTTP/1.1 503") and b"connections are open already" in said
+    return True
+
+
+def test_a_killed_engine_turns_health_red_and_ends_streams(model: Path, home: Path) -> None:
+    with serving(model, home) as server:
+        with server.http() as http:
+            with http.stream("POST", "/v1/chat/completions", json=LONG) as response:
+                said = events(response)
+                next(said)
+                os.kill(server.engine_pid(), signal.SIGKILL)
+                assert "the engine process ended" in list(said)[-1]["error"]["message"]
+            assert http.get("/health").status_code == http.get("/ready").status_code == 503
+            refused = http.post("/v1/chat/completions", json=LONG)
+            assert refused.status_code == 503 and "start the server again" in refused.text
+            assert server.metric("openbook:engine_up") == 0
+        assert server.end() == 1
+
+
+def test_an_end_in_order_lets_answers_finish(model: Path, home: Path) -> None:
+    with serving(model, home) as server:
+        with server.http() as http, http.stream("POST", "/v1/chat/completions", json=LONG) as response:
+            said = events(response)
+            next(said)
+            server.process.send_signal(signal.SIGTERM)
+            assert list(said)[-1]["choices"][0]["finish_reason"] == "length"
+        assert server.end() == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{server.url}/health", trust_env=False)
+
+
+def test_an_end_that_takes_too_long_tells_streams(model: Path, home: Path) -> None:
+    with serving(model, home, "--drain-seconds", 0.2) as server:
+        with server.http() as http, http.stream("POST", "/v1/chat/completions", json=LONG) as response:
+            said = events(response)
+            next(said)
+            with held(server):
+                server.process.send_signal(signal.SIGTERM)
+                assert "shutting down" in list(said)[-1]["error"]["message"]
+        assert server.end() == 0
+
+
+def test_a_client_that_does_not_read_is_dropped(model: Path, home: Path) -> None:
+    with serving(model, home, "--write-timeout", 0.5) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        body = json.dumps(LONG | {"n": 16}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        with socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            one.connect((host, int(port)))
+            one.sendall(head.encode() + b"\r\n\r\n" + body)
+            until(lambda: server.metric("vllm:num_requests_running") > 0)
+            until(lambda: server.metric("openbook:sequences_inside") == 0)
+            aborted = r'vllm:request_success_total{finished_reason="abort",model_name="tiny"}'
+            with server.http() as http:
+                assert aborted in http.get("/metrics").text
+        until(lambda: server.metric("vllm:kv_cache_usage_perc") == 0)
+
+
+def test_a_request_that_never_comes_whole_is_dropped_and_a_large_one_refused(server: Server) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as one:
+        one.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        one.settimeout(30)
+        said = one.recv(1_000)
+        assert said.startswith(b"HTTP/1.1 413")
+    with server.http() as http:
+        chunks = (b" " * 1_000_000 for _ in range(9))
+        assert http.post("/v1/completions", content=chunks).status_code == 413
+
+
+def test_while_the_model_is_loaded_the_server_says_so(model: Path, home: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openbook", "serve", "--model", str(model), "--port", str(port)],
+        env=os.environ | {"OPENBOOK_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    try:
+        until(lambda: bool(children.read_text().split()))
+        engine = int(children.read_text().split()[0])
+        os.kill(engine, signal.SIGSTOP)
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: _answers(url))
+        with httpx.Client(base_url=url, trust_env=False) as http:
+            assert http.get("/health").json() == {"status": "loading"}
+            assert http.get("/ready").status_code == 503
+            refused = http.post("/v1/chat/completions", json=LONG)
+            assert refused.status_code == 503 and "loaded" in refused.text
+            os.kill(engine, signal.SIGCONT)
+            until(lambda: http.get("/ready").status_code == 200)
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", trust_env=False).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+def test_the_http_process_has_neither_torch_nor_numba(server: Server, client: openai.OpenAI) -> None:
+    client.chat.completions.create(model="tiny", messages=LONG["messages"], max_tokens=2)
+    mapped = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "tokenizers" in mapped
+    assert not [name for name in ("libtorch", "llvmlite", "numba") if name in mapped]
+
+
+def test_a_port_that_is_taken_is_told(model: Path, home: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        done = subprocess.run(
+            [sys.executable, "-m", "openbook", "serve", "--model", model, "--port", str(one.getsockname()[1])],
+            env=os.environ | {"OPENBOOK_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2 and "--port" in done.stderr
