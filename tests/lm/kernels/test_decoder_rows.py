@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from openbook.lm.kernels.decoder_rows import narrowed, widened
@@ -51,6 +51,7 @@ def test_the_norm(rows: int, size: int, seed: int, dtype: torch.dtype, scale: fl
     dtype=DTYPES,
     joined=st.booleans(),
 )
+@example(rows=1, heads=2, kv_heads=2, half=4, seed=0, dtype=torch.float32, joined=True)
 def test_turning(rows: int, heads: int, kv_heads: int, half: int, seed: int, dtype: torch.dtype, joined: bool) -> None:
     D = 2 * half
     both = drawn(rows, (heads + 2 * kv_heads) * D, seed=seed, dtype=dtype)

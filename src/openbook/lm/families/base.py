@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from openbook.core.errors import UsageError
+from openbook.lm.nn.packed_cache import PackedStorage
+from openbook.lm.nn.paged import PagedStorage
 
 Head = Literal["logits", "hidden"] | Callable[[Tensor, nn.Module | None], Tensor]
 """A callable gets the hidden rows and the module that makes logits of them, e.g. a chunked cross-entropy."""
@@ -92,6 +94,13 @@ class Family(nn.Module, ABC):
     def head_over(self) -> Literal["tokens", "sequences", "nothing"]:
         """What head="logits" gives a row for: each token, each sequence, or nothing (there is no head)."""
         return "tokens"
+
+    def paged_storage(self, num_blocks: int, block_size: int, dtype: torch.dtype) -> PagedStorage | PackedStorage:
+        """Memory for the keys and values of `num_blocks` blocks of `block_size` tokens; decoders only."""
+        config = self.config
+        return PagedStorage(
+            config.num_layers, num_blocks, block_size, config.num_kv_heads, config.head_dim, dtype, self.device
+        )
 
     @property
     def dtype(self) -> torch.dtype:

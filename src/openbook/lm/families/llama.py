@@ -8,8 +8,9 @@ https://arxiv.org/abs/2302.13971. In reading order: the tables of names, the lay
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from openbook.lm.families.base import Family, Head, Link, Names, check_head, links_of
@@ -21,7 +22,12 @@ from openbook.lm.nn.linear import Linear, plus
 from openbook.lm.nn.mlp import GatedMlp
 from openbook.lm.nn.moe import Moe
 from openbook.lm.nn.norm import RmsNorm
+from openbook.lm.nn.packed_cache import BLOCK, PackedCache, PackedStorage
+from openbook.lm.nn.paged import PagedStorage
 from openbook.lm.nn.rope import Rope, Rotation
+
+if TYPE_CHECKING:
+    from openbook.lm.quantization.fused_decoder import FusedDecoder
 
 MODEL_NAMES = (Names("tokens", "model.embed_tokens"), Names("norm", "model.norm"), Names("lm_head", "lm_head"))
 """A tied head is the same tensor as the tokens; a checkpoint that holds it all the same holds it twice."""
@@ -107,6 +113,7 @@ class Llama(Family):
         self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         self.tie()
         self.rope = Rope(config.head_dim, config.rope_theta, config.max_seq_len, config.rope_scaling)
+        self.fused: FusedDecoder | None = None  # all layers in one call, made by lm.quantization.prepare
 
     def forward(
         self,
@@ -123,6 +130,8 @@ class Llama(Family):
         UsageError for another.
         """
         check_head(head, ("logits", "hidden"), self.config.model_type)
+        if self.fused is not None and isinstance(batch.cache, PackedCache):
+            return self.fused.forward(input_ids, batch, rows, head)
         x = self.tokens(input_ids) if input_embeds is None else input_embeds  # (N, E)
         rotation = self.rope(batch.positions, x.dtype)
         for layer in self.layers:
@@ -132,6 +141,13 @@ class Llama(Family):
             return hidden
         out: Tensor = self.lm_head(hidden) if head == "logits" else head(hidden, self.lm_head)
         return out
+
+    def paged_storage(self, num_blocks: int, block_size: int, dtype: torch.dtype) -> PagedStorage | PackedStorage:
+        """In the order of the fused kernels where they compute."""
+        if self.fused is None or block_size != BLOCK or dtype not in (torch.float32, torch.bfloat16):
+            return super().paged_storage(num_blocks, block_size, dtype)
+        config = self.config
+        return PackedStorage(config.num_layers, num_blocks, config.num_kv_heads, config.head_dim, dtype)
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], stored: Collection[str] | None = None) -> Llama:

@@ -40,8 +40,10 @@ class OnePassNorm(Packed):
 def turn_in_place(q: Tensor, k: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
     """q: (N, H, D), k: (N, G, D), which are nobody else's: turned where they are. Queries and keys of one product in one go."""
     heads, kv_heads = q.shape[1], k.shape[1]
-    width = q.stride(0)
-    if k.stride(0) == width and k.storage_offset() - q.storage_offset() == heads * q.shape[2]:
+    width = q.stride(0) if len(q) > 1 else (heads + kv_heads) * q.shape[2]  # the stride of a single row says nothing
+    is_behind = k.storage_offset() - q.storage_offset() == heads * q.shape[2]
+    are_one = is_behind and q.untyped_storage().data_ptr() == k.untyped_storage().data_ptr()
+    if are_one and (len(q) == 1 or k.stride(0) == width):
         _turn(q.as_strided((len(q), width), (width, 1)), rotation, heads + kv_heads)
         return q, k
     q, k = q.contiguous(), k.contiguous()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from openbook.core.errors import UsageError
 from openbook.lm.adapters.slot import Slot
+from openbook.lm.families.llama import Llama
 from openbook.lm.kernels.cpu import why_not_int8
 from openbook.lm.nn.activation import Activation
 from openbook.lm.nn.attention import Attention
@@ -120,7 +121,12 @@ def _with_integers(model: Model, make: Callable[[Linear], Packed]) -> Model:
         if isinstance(module, OnePassNorm) or not isinstance(module, Packed):
             for parameter in module.parameters(recurse=False):
                 parameter.data = parameter.data.to(torch.bfloat16)
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    from openbook.lm.quantization.fused_decoder import FusedDecoder, why_not_fused
+
+    if isinstance(model, Llama) and on_cpu and not why_not_fused(model):
+        model.fused = FusedDecoder(model)
+    return model
 
 
 def fuse_qkv(attention: Attention) -> None:

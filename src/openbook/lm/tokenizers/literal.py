@@ -26,12 +26,12 @@ class Spelled(NamedTuple):
 
 
 def marked(value: Any, tokens: Sequence[str], mark: str) -> Any:
-    """Plain data with a mark in each of `tokens` that a text of it holds; keys of mappings stay as they are."""
+    """Plain data with a mark in each of `tokens` that a text of it holds, keys of mappings too: templates write them out."""
     if isinstance(value, str):
         found = re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))) or "(?!)")
         return found.sub(lambda one: one[0][0] + mark + one[0][1:], value)
     if isinstance(value, dict):
-        return {key: marked(one, tokens, mark) for key, one in value.items()}
+        return {marked(key, tokens, mark): marked(one, tokens, mark) for key, one in value.items()}
     return [marked(one, tokens, mark) for one in value] if isinstance(value, list) else value
 
 

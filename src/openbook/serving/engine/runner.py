@@ -7,7 +7,6 @@ from torch import Tensor
 
 from openbook.lm.families.base import Family
 from openbook.lm.nn.batch import Batch
-from openbook.lm.nn.paged import PagedStorage
 from openbook.serving.engine.plan import StepPlan
 
 
@@ -15,11 +14,8 @@ class Runner:
     """A model and the memory of its cache. Knows nothing of requests."""
 
     def __init__(self, model: Family, num_blocks: int, block_size: int, kv_dtype: torch.dtype) -> None:
-        config = model.config
         self.model = model
-        self.storage = PagedStorage(
-            config.num_layers, num_blocks, block_size, config.num_kv_heads, config.head_dim, kv_dtype, model.device
-        )
+        self.storage = model.paged_storage(num_blocks, block_size, kv_dtype)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> tuple[list[int], Tensor]:

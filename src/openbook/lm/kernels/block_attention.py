@@ -1,0 +1,194 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, disable-error-code="call-arg,var-annotated,misc"
+"""Attention of new tokens over keys and values in packed blocks: prompts, chunks of prompts and single tokens by one kernel.
+
+A query's result depends on its own numbers and on what it sees, to the bit: not on the chunk in which it is computed, nor on
+what runs beside it. Storage and order: see `cache_tiles`. Reference: `nn.attend.attend`.
+Source: Kwon et al. 2023, https://arxiv.org/abs/2309.06180, section 4.3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from openbook.lm.kernels.cache_tiles import BLOCK, mix_tile, score_tile
+from openbook.lm.kernels.decoder_rows import narrowed
+from openbook.lm.kernels.rows import INLINE, exp
+from openbook.lm.kernels.vector import larger
+
+HEIGHT = 8  # query rows that are computed together
+_f = np.float32
+
+
+@njit(**INLINE)
+def _exponentials(scores, first, end, padded):
+    """scores[:padded] = exp(score - the largest) in [first, end), 0 elsewhere; their sum."""
+    high = scores[first]
+    for t in range(first, end):
+        high = larger(high, scores[t])
+    total = _f(0.0)
+    for t in range(first, end):
+        value = exp(scores[t] - high)
+        scores[t] = value
+        total += value
+    for t in range(first):
+        scores[t] = _f(0.0)
+    for t in range(end, padded):
+        scores[t] = _f(0.0)
+    return total
+
+
+class Kernels(NamedTuple):
+    """Of one kind of storage. `attend`: a key head of a few tokens of one sequence. `store`: a token's keys and values.
+    `clear_behind`: the values of the places behind a token, which are multiplied by 0 and must be numbers.
+    """
+
+    attend: Any
+    store: Any
+    clear_behind: Any
+
+
+def make(wide: bool) -> Kernels:
+    """float32 (`wide`) or bfloat16 (as its bits, uint16)."""
+    score1, score2, score4, score8 = (score_tile(rows, wide) for rows in (1, 2, 4, 8))
+    mix1x1, mix1x2, mix1x4 = (mix_tile(1, panels, wide) for panels in (1, 2, 4))
+    mix2x1, mix2x2, mix2x4 = (mix_tile(2, panels, wide) for panels in (1, 2, 4))
+    mix4x1, mix4x2, mix4x4 = (mix_tile(4, panels, wide) for panels in (1, 2, 4))
+
+    @njit(nogil=True, error_model="numpy", boundscheck=False)
+    def mix(rows, panels, weights, stride, table, count, values, block_stride, D, out, out_stride):
+        if rows > 2:
+            if panels == 4:
+                mix4x4(weights, stride, table, count, values, block_stride, D, out, out_stride)
+            elif panels == 2:
+                mix4x2(weights, stride, table, count, values, block_stride, D, out, out_stride)
+            else:
+                mix4x1(weights, stride, table, count, values, block_stride, D, out, out_stride)
+        elif rows == 2:
+            if panels == 4:
+                mix2x4(weights, stride, table, count, values, block_stride, D, out, out_stride)
+            elif panels == 2:
+                mix2x2(weights, stride, table, count, values, block_stride, D, out, out_stride)
+            else:
+                mix2x1(weights, stride, table, count, values, block_stride, D, out, out_stride)
+        elif panels == 4:
+            mix1x4(weights, stride, table, count, values, block_stride, D, out, out_stride)
+        elif panels == 2:
+            mix1x2(weights, stride, table, count, values, block_stride, D, out, out_stride)
+        else:
+            mix1x1(weights, stride, table, count, values, block_stride, D, out, out_stride)
+
+    @njit(nogil=True, error_model="numpy", boundscheck=False)
+    def attend(qkv, first, tokens, position, head, shared, D, k_at, v_at, block_stride, table, scale, window, out):
+        """Tokens [first, first + tokens) of one sequence, the first of them at `position`, and the `shared` query heads from
+        `head` on. qkv: (N, >= H D) float32, turned; out: (N, H D). k_at, v_at: addresses of the key head in block 0;
+        block_stride: bytes; table: (blocks,) int64. The keys of all these tokens are stored.
+        """
+        rows = tokens * shared
+        most = position + tokens
+        begin = max(0, position + 1 - window) // BLOCK  # the first block that a row sees
+        blocks = (most - 1) // BLOCK + 1 - begin
+        padded = (blocks + blocks % 2) * BLOCK
+        height = (rows + HEIGHT - 1) // HEIGHT * HEIGHT
+        queries = np.empty((height, D), np.float32)
+        scores = np.empty((height, padded), np.float32)
+        mixed = np.empty((height, D), np.float32)
+        sums = np.empty(height, np.float32)
+        ahead = np.empty(4, np.int64)
+        ahead_at = ahead.ctypes.data
+        for t in range(tokens):
+            for h in range(shared):
+                source = qkv[first + t]
+                target = queries[t * shared + h]
+                at = (head + h) * D
+                for j in range(D):
+                    target[j] = source[at + j] * scale
+        for row in range(rows, height):
+            for j in range(D):
+                queries[row, j] = _f(0.0)
+        q_at, s_at, m_at, table_at = queries.ctypes.data, scores.ctypes.data, mixed.ctypes.data, table.ctypes.data
+        for row in range(0, rows, HEIGHT):
+            left = rows - row
+            q, s = q_at + 4 * row * D, s_at + 4 * row * padded
+            for b in range(0, blocks, 2):
+                one = k_at + table[begin + b] * block_stride
+                other = k_at + table[begin + min(b + 1, blocks - 1)] * block_stride
+                target = s + 4 * b * BLOCK
+                third, fourth = table[begin + min(b + 2, blocks - 1)], table[begin + min(b + 3, blocks - 1)]
+                ahead[0], ahead[1] = k_at + third * block_stride, k_at + fourth * block_stride
+                ahead[2] = v_at + table[begin + b] * block_stride
+                ahead[3] = v_at + table[begin + min(b + 1, blocks - 1)] * block_stride
+                if left > 4:
+                    score8(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+                elif left > 2:
+                    score4(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+                elif left == 2:
+                    score2(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+                else:
+                    score1(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+        for row in range(rows):
+            end = position + row // shared + 1
+            sums[row] = _exponentials(
+                scores[row], max(0, end - window) - begin * BLOCK, end - begin * BLOCK, blocks * BLOCK
+            )
+        for row in range(0, rows, 4):
+            at = 0
+            while at < D:
+                panels = 4 if D - at >= 64 else 2 if D - at >= 32 else 1
+                mix(
+                    min(4, rows - row),
+                    panels,
+                    s_at + 4 * row * padded,
+                    4 * padded,
+                    table_at + 8 * begin,
+                    blocks,
+                    v_at + 4 * at,
+                    block_stride,
+                    D,
+                    m_at + 4 * (row * D + at),
+                    4 * D,
+                )
+                at += 16 * panels
+        for t in range(tokens):
+            for h in range(shared):
+                row = t * shared + h
+                inverse = _f(1.0) / sums[row]
+                target = out[first + t]
+                at = (head + h) * D
+                for j in range(D):
+                    target[at + j] = mixed[row, j] * inverse
+
+    if wide:
+
+        @njit(nogil=True, error_model="numpy", boundscheck=False)
+        def store(key, value, k, v, place, D):
+            """key, value: (D,) -> token `place` of the block k (D, 16), v (16, D)."""
+            for j in range(D):
+                k[j * BLOCK + place] = key[j]
+                v[place * D + j] = value[j]
+
+        @njit(nogil=True, error_model="numpy", boundscheck=False)
+        def clear_behind(v, place, D):
+            for at in range((place + 1) * D, BLOCK * D):
+                v[at] = _f(0.0)
+    else:
+
+        @njit(nogil=True, error_model="numpy", boundscheck=False)
+        def store(key, value, k, v, place, D):
+            """key, value: (D,) -> token `place` of the block k (D / 2, 16, 2), v (8, D, 2), bits of bfloat16."""
+            for j in range(D):
+                k[(j // 2 * BLOCK + place) * 2 + j % 2] = narrowed(key[j])
+                v[(place // 2 * D + j) * 2 + place % 2] = narrowed(value[j])
+
+        @njit(nogil=True, error_model="numpy", boundscheck=False)
+        def clear_behind(v, place, D):
+            for later in range(place + 1, BLOCK):
+                for j in range(D):
+                    v[(later // 2 * D + j) * 2 + later % 2] = np.uint16(0)
+
+    return Kernels(attend, store, clear_behind)
+
+
+FLOAT32, BFLOAT16 = make(wide=True), make(wide=False)
