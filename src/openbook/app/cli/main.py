@@ -11,6 +11,7 @@ import typer
 from openbook.app.cli import (
     add,
     ask,
+    bench,
     check,
     config,
     doctor,
@@ -54,6 +55,7 @@ app.command("serve")(serve.serve)
 app.add_typer(model.app, name="model", help="Models: fetch, make, look at, convert.")
 app.add_typer(tokenizer.app, name="tokenizer", help="Tokenizers: train, look at, compare.")
 app.add_typer(evaluate.app, name="eval", help="Measure retrieval on questions of your own.")
+app.add_typer(bench.app, name="bench", help="Measure how fast a server answers.")
 app.add_typer(config.app, name="config", help="Settings that hold for every call.")
 app.add_typer(setup.app, name="setup", help="Install what a plain `pip install` leaves out.")
 
