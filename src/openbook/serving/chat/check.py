@@ -37,8 +37,8 @@ def mismatch(text: str, schema: Schema) -> str:
     kind = jsonschema.validators.extend(
         base,
         {
-            "pattern": None,
-            "patternProperties": None,
+            "pattern": _no_error,
+            "patternProperties": _no_error,
             "additionalProperties": _additional(base.VALIDATORS["additionalProperties"]),
             "oneOf": base.VALIDATORS["anyOf"],  # which of them may depend on a pattern
         },
@@ -48,6 +48,10 @@ def mismatch(text: str, schema: Schema) -> str:
     except RecursionError:
         return "it is nested too deeply"
     return "" if found is None else f"{found.message[:200]} (at {'/'.join(map(str, found.absolute_path))!r})"
+
+
+def _no_error(*_: object) -> Iterator[Any]:
+    return iter(())
 
 
 def _additional(usual: Any) -> Any:

@@ -16,6 +16,7 @@ Named = dict[str, object]
 
 _ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _LONGEST = 500_000
+_EXACT = 2**53
 _UNCHECKED = "no tokenizer"  # a warning: special tokens are looked up where the vocabulary is
 _SCHEMA_PREFIX = "failed to compile JSON schema: "
 
@@ -65,6 +66,19 @@ def check_schema(schema: object) -> None:
         raise UsageError(f"this is no JSON schema: {error.message} (at {where!r})", "correct it") from None
     except RecursionError:
         raise UsageError("the JSON schema is nested too deeply", "make it flatter") from None
+    if (number := _too_exact(schema)) is not None:
+        raise UsageError(
+            f"the schema holds {number}, which cannot be enforced: numbers beyond 2^53 are rounded",
+            "write it as a string",
+        )
+
+
+def _too_exact(schema: object) -> int | None:
+    """A whole number in `schema` that no float64 holds, which is what llguidance computes with."""
+    if isinstance(schema, int):
+        return None if abs(schema) <= _EXACT else schema
+    parts = schema.values() if isinstance(schema, Mapping) else schema if isinstance(schema, list) else ()
+    return next((found for part in parts if (found := _too_exact(part)) is not None), None)
 
 
 def grammar(lark: str, parts: list[Named]) -> str:

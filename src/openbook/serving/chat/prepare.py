@@ -51,7 +51,7 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
         stop=request.sampling.stop,
         wants_logprobs=request.sampling.logprobs is not None,
         syntax=syntax,
-        tools=frozenset(tool.name for tool in request.tools),
+        tools=frozenset(tool.name for tool in request.tools) if syntax else frozenset(),
         ends_after_call=not request.allows_parallel_calls,
         short_ids=syntax is MISTRAL,
         thoughts=thoughts,

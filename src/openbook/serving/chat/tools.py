@@ -83,7 +83,7 @@ def guided(tokenizer: Tokenizer, request: ChatRequest, syntax: CallSyntax | None
         many = request.allows_parallel_calls and not isinstance(choice, NamedTool)
         rules.append(call_rules(syntax, [tool.name for tool in tools], many, mark))
         kept = [tool for tool in tools if is_forced or tool.is_strict]
-        parts += [tool_part(tool, f"tool_{place}", tool in kept) for place, tool in enumerate(tools)]
+        parts += [tool_part(syntax, tool, f"tool_{place}", tool in kept) for place, tool in enumerate(tools)]
         schemas = {tool.name: {**tool.parameters, "type": "object"} for tool in kept}
         kinds.append("calls" if is_forced or form else "free")
         if kinds == ["free"]:
