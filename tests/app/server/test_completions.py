@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -74,3 +75,56 @@ def test_text_becomes_ids_and_comes_back(client: openai.OpenAI) -> None:
         model="tiny", messages=[{"role": "user", "content": "Hi"}], max_tokens=1
     ).usage
     assert usage is not None and chat["count"] == usage.prompt_tokens
+
+
+def test_an_echo_with_logprobs_says_how_likely_each_token_of_the_prompt_is(client: openai.OpenAI, model: Path) -> None:
+    """As evaluation harnesses score texts: the log-probabilities are those of `lm.score`."""
+    import torch
+
+    from openbook.lm.load import load_model
+    from openbook.lm.nn.batch import Batch
+    from openbook.lm.score import token_logprobs
+
+    tokenizer = default_tokenizer()
+    prompts = [tokenizer.encode(text) for text in ("Once upon a time, 在很久以前.", "There was")]
+    decoder = load_model(model)
+    want = [token_logprobs(decoder, torch.tensor(ids), Batch.of([len(ids)])).tolist() for ids in prompts]
+    asked: dict[str, Any] = {"model": "tiny", "prompt": prompts, "max_tokens": 1, "temperature": 0, "seed": 1234}
+    for answer in (
+        client.completions.create(**asked, echo=True, logprobs=1),
+        client.completions.create(**asked | {"max_tokens": 0}, echo=True, logprobs=1),
+    ):
+        for choice, ids, expected in zip(answer.choices, prompts, want, strict=True):
+            said = choice.logprobs
+            assert said is not None and said.tokens and said.token_logprobs and said.top_logprobs and said.text_offset
+            assert len(said.tokens) == len(said.token_logprobs) in (len(ids), len(ids) + 1)
+            assert said.token_logprobs[0] is None
+            assert said.token_logprobs[1 : len(ids)] == pytest.approx(expected[1:], abs=1e-4)
+            assert choice.text.startswith(tokenizer.decode(ids))
+            for token, value, top in list(zip(said.tokens, said.token_logprobs, said.top_logprobs, strict=True))[1:]:
+                assert top[token] == value and max(top.values()) >= value
+    assert len(answer.choices[0].logprobs.tokens) == len(prompts[0])  # type: ignore[union-attr,arg-type]
+    streamed = list(client.completions.create(**asked, echo=True, logprobs=1, stream=True))
+    whole = client.completions.create(**asked, echo=True, logprobs=1)
+    for index in (0, 1):
+        pieces = [one for chunk in streamed for one in chunk.choices if one.index == index]
+        values = [value for one in pieces if one.logprobs for value in one.logprobs.token_logprobs or ()]
+        assert values == whole.choices[index].logprobs.token_logprobs  # type: ignore[union-attr]
+        assert "".join(one.text for one in pieces) == whole.choices[index].text
+
+
+def test_logprobs_are_of_the_tokens_of_the_text(client: openai.OpenAI) -> None:
+    choice = client.completions.create(**ASKED, logprobs=2).choices[0]
+    said = choice.logprobs
+    assert said is not None and said.tokens and said.top_logprobs and said.text_offset
+    assert len(said.tokens) == 12 and all(2 <= len(top) <= 3 for top in said.top_logprobs)
+    if not any(token.startswith("bytes:") for token in said.tokens):
+        assert "".join(said.tokens) == choice.text
+    chat = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "Hi"}], max_tokens=8, seed=1, logprobs=True, top_logprobs=3,
+        extra_body={"ignore_eos": True},
+    ).choices[0]  # fmt: skip
+    assert chat.logprobs is not None and chat.logprobs.content is not None
+    raw = b"".join(bytes(one.bytes or []) for one in chat.logprobs.content)
+    assert raw.decode("utf-8", "replace") == chat.message.content
+    assert all(len(one.top_logprobs) == 3 and one.logprob <= 0 for one in chat.logprobs.content)

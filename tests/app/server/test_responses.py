@@ -82,3 +82,10 @@ def test_items_that_are_not_served_are_named(client: openai.OpenAI) -> None:
         client.responses.create(**ASKED | {"input": [{"type": "web_search_call", "id": "a", "status": "completed"}]})
     with pytest.raises(openai.BadRequestError, match=r"tools\[0\]"):
         client.responses.create(**ASKED, tools=[{"type": "web_search"}])
+
+
+def test_a_thought_without_words_behind_it_is_refused(client: openai.OpenAI) -> None:
+    thought: Any = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "Hm."}]}
+    for items in ([thought], [thought, {"role": "user", "content": "Hello?"}], [{"type": "reasoning", "summary": []}]):
+        with pytest.raises(openai.BadRequestError, match="reasoning item"):
+            client.responses.create(**ASKED | {"input": items})

@@ -17,7 +17,7 @@ from openbook.core.errors import OpenbookError
 from openbook.serving.chat.events import ChatEvent, Usage
 from openbook.serving.chat.prepare import Prepared
 from openbook.serving.chat.reply import Reply
-from openbook.serving.engine.events import Event
+from openbook.serving.engine.events import Chosen, Event
 
 if TYPE_CHECKING:
     from openbook.app.server.service import Service
@@ -37,6 +37,7 @@ class _Answer:
     has_left: bool = False
     logprob: float = 0.0
     num_tokens: int = 0
+    end: Chosen | None = None
 
 
 class Answers:
@@ -133,6 +134,10 @@ class Answers:
         answer = self._answers[index]
         return answer.logprob / max(answer.num_tokens, 1)
 
+    def end_token(self, index: int) -> Chosen | None:
+        """The end token that an answer ended with, no part of its text."""
+        return self._answers[index].end
+
     def _push(self, answer: _Answer, said: Event | OpenbookError) -> list[ChatEvent]:
         if isinstance(said, OpenbookError):
             events = answer.reply.fail(str(said))
@@ -165,6 +170,7 @@ class Answers:
         else:
             metrics.next_token(now - answer.last_s)
         answer.last_s = now
+        answer.end = event.chosen if event.is_end and event.finish_reason != "error" else None
         answer.num_tokens += 1
         answer.logprob += event.chosen.logprob or 0.0
         if self._caller.bucket is not None:

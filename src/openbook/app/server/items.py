@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from openbook.app.server.errors import Refused
 from openbook.app.server.shapes.chat import (
     Called,
     CallMade,
@@ -58,7 +59,10 @@ def _messages(body: ResponseBody) -> list[ChatMessage]:
         return [ChatMessage(role="user", content=body.input)]
     messages: list[ChatMessage] = []
     thought = ""
-    for item in body.input:
+    for place, item in enumerate(body.input):
+        is_assistant = isinstance(item, CallItem | ReasoningItem) or getattr(item, "role", "") == "assistant"
+        if thought and not is_assistant:
+            raise _alone(place)
         match item:
             case MessageItem(role="assistant"):
                 messages.append(ChatMessage(role="assistant", content=item.content, reasoning_content=thought or None))
@@ -75,7 +79,15 @@ def _messages(body: ResponseBody) -> list[ChatMessage]:
                 messages.append(ChatMessage(role="tool", content=item.output, tool_call_id=item.call_id))
             case ReasoningItem():
                 thought = "\n".join(part.text for part in item.content or item.summary)
+    if thought or not messages:
+        raise _alone(len(body.input))
     return messages
+
+
+def _alone(place: int) -> Refused:
+    return Refused(
+        400, "a reasoning item stands in front of what the assistant said or called", param=f"input[{place - 1}]"
+    )
 
 
 def _tool(tool: Any) -> Tool:

@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import NamedTuple, TypeVar, cast
 
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.core.messages import SamplingParams
 from openbook.serving.engine.core import EngineCore
 from openbook.serving.engine.events import Event
 
-_Command = tuple["Ticket", list[int], SamplingParams, bytes] | tuple["Ticket"] | None
-"""A new request, one to cancel, or the end."""
-
+T = TypeVar("T")
 Deliver = Callable[[Event | Exception | None], None]
+
+
+class _Work(NamedTuple):
+    """Something else that needs the model, between two steps."""
+
+    function: Callable[[EngineCore], object]
+    answer: Future[object]
+
+
+_Command = tuple["Ticket", list[int], SamplingParams, bytes] | tuple["Ticket"] | _Work | None
+"""A new request, one to cancel, other work, or the end."""
 
 
 def nothing() -> None:
@@ -92,6 +103,14 @@ class EngineLoop:
             self._inbox.put((ticket, list(prompt), params, salt))
         return ticket
 
+    def run(self, function: Callable[[EngineCore], T]) -> Future[T]:
+        """What `function` gives when the engine's thread calls it between two steps. Requests wait meanwhile."""
+        answer: Future[T] = Future()
+        with self._lock:
+            self._check_alive()
+            self._inbox.put(_Work(function, cast("Future[object]", answer)))
+        return answer
+
     def _check_alive(self) -> None:
         if not self.is_alive or self._has_ended:
             cause = f"the engine has stopped ({self._fault})" if self._fault else "the engine is closed"
@@ -117,7 +136,10 @@ class EngineLoop:
         waiting = list(self._tickets.values())
         while not self._inbox.empty():
             command = self._inbox.get()
-            waiting += [command[0]] if command is not None and len(command) > 1 else []
+            if isinstance(command, _Work):
+                command.answer.set_exception(self._ending())
+            elif command is not None and len(command) > 1:
+                waiting.append(command[0])
         for ticket in waiting:
             ticket._deliver(self._ending())
         self._after_step()
@@ -136,7 +158,9 @@ class EngineLoop:
             command = self._inbox.get()
             if command is None:
                 return False
-            if len(command) == 1:
+            if isinstance(command, _Work):
+                self._work(command)
+            elif len(command) == 1:
                 self._cancel(command[0])
             else:
                 ticket, prompt, params, salt = command
@@ -148,6 +172,12 @@ class EngineLoop:
                     continue
                 self._tickets[number], self._numbers[ticket] = ticket, number
         return True
+
+    def _work(self, work: _Work) -> None:
+        try:
+            work.answer.set_result(work.function(self.engine))
+        except Exception as error:  # its own alone
+            work.answer.set_exception(error)
 
     def _cancel(self, ticket: Ticket) -> None:
         number = self._numbers.pop(ticket, None)

@@ -12,18 +12,20 @@ from typing import Any
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.core.messages import SamplingParams
 from openbook.core.sandbox.frames import LENGTH, frame, unpack
-from openbook.serving.engine.events import Event
+from openbook.serving.engine.events import Chosen, Event
 from openbook.serving.link.spawn import Spawned, spawn
 from openbook.serving.link.wire import (
     EngineFacts,
     EngineSettings,
     EngineStats,
     pack_params,
+    unpack_chosen,
     unpack_error,
     unpack_event,
 )
 
 Deliver = Callable[[Event | OpenbookError], None]
+_Scored = asyncio.Future[list[Chosen]]
 _MODULE = "openbook.serving.link.engine_process"
 _END_S = 10.0
 """How long a process may take to end by itself: a step of a large prompt takes seconds."""
@@ -38,6 +40,7 @@ class EngineClient:
         self._on_phase = on_phase
         self._numbers = count()
         self._deliver: dict[int, Deliver] = {}
+        self._scores: dict[int, _Scored] = {}
         self._ready: asyncio.Future[EngineFacts] = asyncio.get_running_loop().create_future()
         self._is_closing = False
         self.fault: OpenbookError | None = None
@@ -92,6 +95,22 @@ class EngineClient:
         self._write(["submit", number, list(prompt), pack_params(params), salt])
         return number
 
+    async def score(self, prompt: Sequence[int], top: int) -> list[Chosen]:
+        """Of each token of the prompt but the first, how likely it is, and the `top` likeliest in its place.
+
+        Raises UsageError for a prompt that the engine refuses, ModelUnavailable when the engine is gone.
+        """
+        if not self.is_ready:
+            raise self.fault or ModelUnavailable("the engine is not running", "start the server again")
+        number = next(self._numbers)
+        future: _Scored = asyncio.get_running_loop().create_future()
+        self._scores[number] = future
+        try:
+            self._write(["score", number, list(prompt), top])
+            return await future
+        finally:
+            self._scores.pop(number, None)
+
     def cancel(self, number: int) -> None:
         """Nothing happens when it has ended."""
         if self._deliver.pop(number, None) is not None and self.is_alive:
@@ -135,6 +154,10 @@ class EngineClient:
         match said:
             case ["step", events, errors, stats]:
                 self._step(events, errors, stats)
+            case ["scored", number, each]:
+                future = self._scores.get(number)
+                if future is not None and not future.done():
+                    future.set_result([unpack_chosen(one) for one in each])
             case ["phase", name]:
                 self._on_phase(name)
             case ["ready", facts]:
@@ -159,6 +182,8 @@ class EngineClient:
             deliver = self._deliver.pop(number, None)
             if deliver is not None:
                 deliver(unpack_error(error))
+            elif (future := self._scores.get(number)) is not None and not future.done():
+                future.set_exception(unpack_error(error))
 
     def _end(self) -> None:
         """The process is gone: every request ends with an error."""
@@ -170,6 +195,9 @@ class EngineClient:
         waiting, self._deliver = self._deliver, {}
         for deliver in waiting.values():
             deliver(self.fault)
+        for future in self._scores.values():
+            if not future.done():
+                future.set_exception(self.fault)
         if not self._ready.done():
             self._ready.set_exception(self.fault)
             self._ready.exception()  # whoever waits is told; nobody need

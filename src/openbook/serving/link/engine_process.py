@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from openbook.core.sandbox.frames import frame, receive
 from openbook.core.threads import set_thread_environment
-from openbook.serving.engine.events import Event
+from openbook.serving.engine.events import Chosen, Event
 from openbook.serving.link.wire import (
     EngineFacts,
     EngineSettings,
     EngineStats,
+    pack_chosen,
     pack_error,
     pack_event,
     unpack_params,
@@ -203,6 +205,8 @@ class _Requests:
                     ticket = self._tickets.get(number)
                 if ticket is not None:
                     ticket.cancel()
+            case ["score", number, prompt, top]:
+                self._score(number, prompt, top)
             case _:
                 raise AssertionError(f"an unknown frame: {said[0]!r}")
 
@@ -218,6 +222,22 @@ class _Requests:
                 self._ended_early.discard(number)
             else:
                 self._tickets[number] = ticket
+
+    def _score(self, number: int, prompt: list[int], top: int) -> None:
+        from openbook.serving.engine.score import prompt_logprobs
+
+        def tell(done: Future[list[Chosen]]) -> None:
+            error = done.exception()
+            if error is None:
+                self._outbox.send(["scored", number, [pack_chosen(one) for one in done.result()]])
+            else:
+                assert isinstance(error, Exception)
+                self._outbox.send(["step", [], [[number, pack_error(error)]], None])
+
+        try:
+            self._loop.run(lambda engine: prompt_logprobs(engine, prompt, top)).add_done_callback(tell)
+        except Exception as error:  # the engine has ended
+            self._outbox.send(["step", [], [[number, pack_error(error)]], None])
 
     def _deliver(self, number: int, said: Event | Exception | None) -> None:
         """On the engine's thread."""

@@ -74,19 +74,21 @@ def _as_tuple(value: Any) -> Any:
 
 def pack_event(number: int, event: Event) -> list[Any]:
     """`number`: the request as the HTTP process counts it."""
-    chosen = event.chosen
-    return [
-        number,
-        *(chosen.token, chosen.logprob, chosen.likeliest),
-        *(event.finish_reason, event.is_end, event.num_cached),
-    ]
+    return [number, *pack_chosen(event.chosen), event.finish_reason, event.is_end, event.num_cached]
 
 
 def unpack_event(said: Sequence[Any]) -> Event:
     number, token, logprob, likeliest, reason, is_end, cached = said
-    return Event(
-        number, Chosen(token, logprob, tuple((one, value) for one, value in likeliest)), reason, is_end, cached
-    )
+    return Event(number, unpack_chosen((token, logprob, likeliest)), reason, is_end, cached)
+
+
+def pack_chosen(chosen: Chosen) -> tuple[Any, ...]:
+    return chosen.token, chosen.logprob, chosen.likeliest
+
+
+def unpack_chosen(said: Sequence[Any]) -> Chosen:
+    token, logprob, likeliest = said
+    return Chosen(token, logprob, tuple((one, value) for one, value in likeliest))
 
 
 def pack_error(error: Exception) -> list[str]:

@@ -5,7 +5,8 @@ Source of the shapes: https://platform.openai.com/docs/api-reference/completions
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from openbook.app.server.answers import Answers
@@ -13,15 +14,27 @@ from openbook.app.server.errors import error_body
 from openbook.app.server.event_stream import sse
 from openbook.app.server.json_text import as_json
 from openbook.app.server.render.chat import DONE, Heading, gathered, usage_entry
-from openbook.serving.chat.events import Finished, TextDelta, TokenLogprob
+from openbook.serving.chat.events import Finished, TextDelta, TokenLogprob, Usage
+from openbook.serving.engine.events import Chosen
 
 _KIND = "text_completion"
 
 
+@dataclass(frozen=True)
+class Echoed:
+    """A prompt that is repeated with log-probabilities. `tokens`: its own, the first without a probability. `named`: how a
+    token is spelled.
+    """
+
+    text: str
+    tokens: list[TokenLogprob]
+    named: Callable[[Chosen], TokenLogprob]
+
+
 async def completion_chunks(
-    answers: Answers, heading: Heading, count: int, *, wants_usage: bool
+    answers: Answers, heading: Heading, count: int, echoed: Sequence[Echoed], *, wants_usage: bool
 ) -> AsyncGenerator[bytes, None]:
-    """Server-sent events; `count`: of all answers to all prompts."""
+    """Server-sent events; `count`: of all answers to all prompts. `echoed`: empty, or of each prompt."""
     offsets = [0] * count
     no_usage = {"usage": None} if wants_usage else {}
 
@@ -33,6 +46,9 @@ async def completion_chunks(
 
     async with answers:
         await answers.begun()
+        for index in range(count if echoed else 0):
+            before = echoed[index * len(echoed) // count]
+            yield chunk(index, before.text, before.tokens, None)
         async for index, event in answers.events():
             if isinstance(event, TextDelta):
                 yield chunk(index, event.text, event.logprobs, None)
@@ -40,14 +56,22 @@ async def completion_chunks(
                 if event.reason == "error":
                     yield sse(as_json(error_body(500, event.message, code="broken_off")))
                     return
-                yield chunk(index, "", (), event.reason)
+                last = _last(answers, index, echoed[index * len(echoed) // count]) if echoed else ()
+                yield chunk(index, "", last, event.reason)
         if wants_usage:
             yield sse(as_json(heading.of(_KIND) | {"choices": [], "usage": usage_entry(answers.usage())}))
         yield DONE
 
 
 async def completion_whole(
-    answers: Answers, heading: Heading, num_prompts: int, count: int, best_of: int, *, wants_logprobs: bool
+    answers: Answers,
+    heading: Heading,
+    num_prompts: int,
+    count: int,
+    best_of: int,
+    echoed: Sequence[Echoed],
+    *,
+    wants_logprobs: bool,
 ) -> dict[str, Any]:
     """One reply: of the `best_of` answers to each prompt the `count` whose tokens are likeliest on average."""
     wholes = await gathered(answers, num_prompts * best_of)
@@ -58,10 +82,30 @@ async def completion_whole(
     choices = []
     for index, place in enumerate(kept):
         whole = wholes[place]
-        said = logprobs_entry(whole.logprobs, 0) if wants_logprobs else None
+        text, logprobs = whole.text, whole.logprobs
+        if echoed:
+            before = echoed[place // best_of]
+            text, logprobs = before.text + text, [*before.tokens, *logprobs, *_last(answers, place, before)]
+        said = logprobs_entry(logprobs, 0) if wants_logprobs else None
         reason = whole.finished.reason if whole.finished else None
-        choices.append({"index": index, "text": whole.text, "logprobs": said, "finish_reason": reason})
+        choices.append({"index": index, "text": text, "logprobs": said, "finish_reason": reason})
     return heading.of(_KIND) | {"choices": choices, "usage": usage_entry(answers.usage())}
+
+
+def prompts_whole(heading: Heading, echoed: Sequence[Echoed]) -> dict[str, Any]:
+    """The reply when nothing is to be written: the prompts and how likely they are."""
+    choices = [
+        {"index": index, "text": one.text, "logprobs": logprobs_entry(one.tokens, 0), "finish_reason": "length"}
+        for index, one in enumerate(echoed)
+    ]
+    usage = Usage(sum(len(one.tokens) for one in echoed), 0)
+    return heading.of(_KIND) | {"choices": choices, "usage": usage_entry(usage)}
+
+
+def _last(answers: Answers, index: int, echoed: Echoed) -> Sequence[TokenLogprob]:
+    """Behind an echo the end token is told too: who scores texts counts on one entry for each token."""
+    end = answers.end_token(index)
+    return () if end is None else (echoed.named(end),)
 
 
 def logprobs_entry(logprobs: Sequence[TokenLogprob], offset: int) -> dict[str, Any]:
@@ -70,9 +114,22 @@ def logprobs_entry(logprobs: Sequence[TokenLogprob], offset: int) -> dict[str, A
     for one in logprobs:
         offsets.append(offset)
         offset += len(one.token)
+    nothing = float("-inf")  # of the first token of a text, which nothing predicts
     return {
-        "tokens": [one.token for one in logprobs],
-        "token_logprobs": [one.logprob for one in logprobs],
-        "top_logprobs": [{token: value for token, _, value in one.likeliest} for one in logprobs],
+        "tokens": [_key(one.token, one.raw) for one in logprobs],
+        "token_logprobs": [None if one.logprob == nothing else one.logprob for one in logprobs],
+        "top_logprobs": [None if one.logprob == nothing else _top(one) for one in logprobs],
         "text_offset": offsets,
     }
+
+
+def _top(one: TokenLogprob) -> dict[str, float]:
+    """The likeliest and the token itself, so that one more than was asked for is possible."""
+    return {_key(token, raw): value for token, raw, value in one.likeliest} | {_key(one.token, one.raw): one.logprob}
+
+
+def _key(token: str, raw: bytes) -> str:
+    """A part of a character has no text of its own."""
+    if token.encode("utf-8", "replace") == raw or not raw:
+        return token
+    return "bytes:" + "".join(f"\\x{byte:02x}" for byte in raw)

@@ -10,13 +10,14 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 
 from openbook.app.server.answers import Answers
+from openbook.app.server.echo import echoes
 from openbook.app.server.errors import Refused
 from openbook.app.server.event_stream import ClientGone, streamed, until_gone
 from openbook.app.server.gate import CallerOf, Gate, ServiceOf
 from openbook.app.server.json_text import JsonReply
 from openbook.app.server.prompts import room_for
 from openbook.app.server.render.chat import Heading
-from openbook.app.server.render.completions import completion_chunks, completion_whole
+from openbook.app.server.render.completions import Echoed, completion_chunks, completion_whole, prompts_whole
 from openbook.app.server.requests import only_format, sampling_params
 from openbook.app.server.service import Service
 from openbook.app.server.shapes.completions import USUAL_MAX_TOKENS, CompletionBody
@@ -34,15 +35,22 @@ async def completions(body: CompletionBody, request: Request, service: ServiceOf
     loop = asyncio.get_running_loop()
     prepared = await loop.run_in_executor(service.threads, _prepared, service, body, best_of > body.count)
     heading = Heading(f"cmpl-{secrets.token_hex(12)}", int(time.time()), service.settings.name)
+    echoed: list[Echoed] = []
+    if body.echo and body.logprobs is not None:
+        if body.max_tokens == 0 and caller.bucket is not None:
+            caller.bucket.take(sum(len(one.prompt) for one in prepared))
+        echoed = await echoes(service, body.prompts, [one.prompt for one in prepared], body.logprobs)
+    if body.max_tokens == 0:
+        return JsonReply(prompts_whole(heading, echoed))
     answers = Answers(service, caller, prepared, best_of, heading.id)
     if body.stream:
         wants_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-        chunks = completion_chunks(answers, heading, best_of * len(prepared), wants_usage=wants_usage)
+        chunks = completion_chunks(answers, heading, best_of * len(prepared), echoed, wants_usage=wants_usage)
         return await streamed(request, chunks, service.settings.write_timeout_s)
     try:
         async with until_gone(request):
             whole = await completion_whole(
-                answers, heading, len(prepared), body.count, best_of, wants_logprobs=body.logprobs is not None
+                answers, heading, len(prepared), body.count, best_of, echoed, wants_logprobs=body.logprobs is not None
             )
             return JsonReply(whole)
     except ClientGone:
@@ -56,17 +64,18 @@ def _check(body: CompletionBody, best_of: int) -> None:
         raise Refused(400, "the best of several is known at their end: do not stream it", param="best_of")
     if body.stream_options is not None and not body.stream:
         raise Refused(400, "stream_options is for streams: set stream, or leave it out", param="stream_options")
-    if body.max_tokens == 0:
-        raise Refused(400, "max_tokens is 0: it must be 1 or more", param="max_tokens")
+    if body.max_tokens == 0 and (not body.echo or body.logprobs is None or body.stream or best_of > 1):
+        raise Refused(400, "max_tokens is 0: it must be 1 or more, but for one echo with logprobs", param="max_tokens")
 
 
 def _prepared(service: Service, body: CompletionBody, is_compared: bool) -> list[Prepared]:
     """`is_compared`: the engine tells the probability of each token, whether the client sees it or not."""
     params = sampling_params(body, body.max_tokens or USUAL_MAX_TOKENS, body.logprobs)
     form = only_format(body.formats())
+    echoes_text = bool(body.echo) and body.logprobs is None  # with log-probabilities it is told apart
     found = []
     for prompt in body.prompts:
-        one = prepare_completion(service.tokenizer, prompt, params, response_format=form, echo=bool(body.echo))
+        one = prepare_completion(service.tokenizer, prompt, params, response_format=form, echo=echoes_text)
         if is_compared and one.params.logprobs is None:
             one = replace(one, params=replace(one.params, logprobs=0))
         found.append(room_for(service, one, is_stated=True))
