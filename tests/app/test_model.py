@@ -117,3 +117,16 @@ def test_a_dtype_that_is_not_written_is_told_with_the_names_of_the_option(cli: C
     assert "known are float32, float16, bfloat16, q8_0, q4_0" in cli.errors
     cli("model", "pull", "acme/tiny", code=2, HF_ENDPOINT="ftp://127.0.0.1", HF_HUB_OFFLINE="")
     assert "HF_ENDPOINT 'ftp://127.0.0.1' is no address of a hub" in cli.errors
+
+
+def test_a_model_that_is_broken_is_listed_with_the_reason(cli: Cli, made: Path) -> None:
+    broken = cli.home / "models" / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{")
+    try:
+        rows = cli("model", "list").splitlines()
+    finally:
+        assert "deleted broken: 0.00 kB" in cli("model", "rm", "broken")
+    assert [row.split()[0] for row in rows[:2]] == ["acme/tiny", "broken"]
+    assert "cannot be used: config.json cannot be read" in rows[1]
+    assert rows[2].startswith("2 models in ")

@@ -95,3 +95,13 @@ def test_standard_input_is_shown_and_must_be_utf8(cli: Cli) -> None:
     done = subprocess.run(command, input=b"abc\xff", capture_output=True, check=False)
     assert done.returncode == 2
     assert b"standard input is no UTF-8: byte 3 is 0xff" in done.stderr
+
+
+def test_a_corpus_without_text_is_told(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    cli("tokenizer", "train", tmp_path / "empty.txt", tmp_path / "out", code=2)
+    assert "the files hold no text" in cli.errors
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "empty.txt").write_text("")
+    cli("tokenizer", "compare", "default", "default", tmp_path / "empty.txt", code=2)
+    assert "the corpus holds no text" in cli.errors

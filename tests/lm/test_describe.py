@@ -40,7 +40,9 @@ def test_a_header_that_cannot_be_is_told_in_its_line(tmp_path: Path, header: Any
     tiny(tmp_path)
     text = header.encode() if isinstance(header, str) and header[0] == "[" else json.dumps(header).encode()
     (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
-    assert brief(tmp_path, "tiny").dtype == "?"
+    found = brief(tmp_path, "tiny")
+    assert (found.model_type, found.dtype) == ("?", "?")
+    assert found.fault.startswith("model.safetensors cannot be read: ")
 
 
 @pytest.mark.parametrize(("context", "cause"), [(1_000, "64 places"), (10**12, "64 places")])
@@ -93,12 +95,6 @@ def test_a_line_of_a_gguf_file(tmp_path: Path) -> None:
     path = tmp_path / "small.gguf"
     convert(tmp_path / "model", path, "gguf", "q8_0")
     parameters = sum(one.numel() for one in model.parameters())
-    assert brief(path, "small.gguf") == ("small.gguf", "llama", parameters, "Q8_0", path.stat().st_size)
+    assert brief(path, "small.gguf") == ("small.gguf", "llama", parameters, "Q8_0", path.stat().st_size, "")
     path.write_bytes(path.read_bytes()[:200])
-    assert brief(path, "small.gguf").dtype == "?"
-
-
-def test_a_fresh_model_without_places_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="max_seq_len is 0"):
-        write_fresh(tmp_path / "new", "llama", "1m", max_seq_len=0)
-    assert not (tmp_path / "new").exists()
+    assert "GGUF" in brief(path, "small.gguf").fault

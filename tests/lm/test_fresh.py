@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lm.checkpoints import byte_tokenizer
+from openbook.core.errors import UsageError
 from openbook.lm.fresh import write_fresh
 from openbook.lm.load import empty_model
 from openbook.lm.presets import DECODERS, SIZES, new_config
@@ -72,3 +73,17 @@ def test_what_a_model_lacks_is_told(tmp_path: Path) -> None:
     assert write_fresh(tmp_path / "masked", "bert", "1m", tmp_path / "words", max_seq_len=64).notes == ()
     for family in ("llama", "gpt2", "t5"):
         assert write_fresh(tmp_path / f"plain {family}", family, "1m", max_seq_len=64).notes == ()
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 63, 10**30])
+def test_a_seed_that_cannot_be_is_refused(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(UsageError, match="seed is"):
+        write_fresh(tmp_path / "new", "llama", "1m", max_seq_len=64, seed=seed)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("places", [0, -1, 1 << 25])
+def test_places_that_cannot_be_are_refused(tmp_path: Path, places: int) -> None:
+    with pytest.raises(UsageError, match="max_seq_len is"):
+        write_fresh(tmp_path / "new", "gpt2", "1m", max_seq_len=places)
+    assert not (tmp_path / "new").exists()

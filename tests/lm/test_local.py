@@ -75,4 +75,7 @@ def test_nothing_else_is_deleted(models: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(models)
     with pytest.raises(UsageError, match=r"acme is no model, it holds acme/other, acme/q8\.gguf, acme/tiny: name one"):
         remove("acme")
+    monkeypatch.chdir(models / "mine")
+    with pytest.raises(UsageError, match="the name of the model is empty"):
+        remove("")
     assert len(local_models()) == 6

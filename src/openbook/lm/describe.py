@@ -30,11 +30,14 @@ _MAX_TOKENS = 1 << 24
 
 
 class Brief(NamedTuple):
+    """`fault`: why it cannot be used, where its header or its config.json says so."""
+
     name: str
     model_type: str
     parameters: int
     dtype: str
     bytes: int
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,11 @@ class Described:
 
 
 def brief(path: Path, name: str) -> Brief:
-    """A line of `model list`, of a directory or a .gguf file; what cannot be read is said to be so instead of a type."""
+    """A line of `model list`, of a directory or a .gguf file, whatever is in it."""
     try:
         model_type, sizes = _brief_gguf(path) if path.suffix == ".gguf" and path.is_file() else _brief_tensors(path)
     except ModelUnavailable as error:
-        return Brief(name, error.message.removeprefix(str(path)).strip()[:12], 0, "?", bytes_of(path))
+        return Brief(name, "?", 0, "?", bytes_of(path), error.message.removeprefix(str(path)).strip(" /"))
     totals: dict[str, int] = {}
     for count, dtype in sizes:
         totals[dtype] = totals.get(dtype, 0) + count

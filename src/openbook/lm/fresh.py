@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from openbook.lm.tokenizers.tokenizer import Tokenizer
 
 
+_MAX_SEQ_LEN = 1 << 24
+
+
 class Made(NamedTuple):
     """`table`: of the `parameters`, those of the table of tokens and of a head that is not the same. `notes`: what it lacks."""
 
@@ -34,8 +37,8 @@ def write_fresh(
 ) -> Made:
     """A freshly initialised checkpoint directory with a tokenizer, the built-in one with its chat template if None.
 
-    Raises UsageError for a directory that is not empty and for a family, size or dtype that is not known,
-    and for no places.
+    Raises UsageError for a directory that is not empty, for a family, size or dtype that is not known, and for a seed or a
+    number of places that cannot be; ModelUnavailable for a model that does not fit into memory.
     """
     from openbook.lm.load import DTYPES, new_model, save_model
     from openbook.lm.presets import new_config
@@ -45,8 +48,10 @@ def write_fresh(
     check_free(out)
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} is not known", f"known are {', '.join(DTYPES)}")
-    if max_seq_len < 1:
-        raise UsageError(f"max_seq_len is {max_seq_len}: it must be 1 or more", "give a larger one")
+    if not 1 <= max_seq_len <= _MAX_SEQ_LEN:
+        raise UsageError(f"max_seq_len is {max_seq_len:,}", f"give 1 to {_MAX_SEQ_LEN:,}")
+    if not 0 <= seed < 1 << 63:
+        raise UsageError(f"seed is {seed}", "give 0 or more, below 2^63")
     chosen = Tokenizer.load(tokenizer) if tokenizer is not None else default_tokenizer()
     special = {
         f"{name}_token_id": number
@@ -67,8 +72,8 @@ def _lacks(model: Family, tokenizer: Tokenizer) -> Iterator[str]:
     """What has to be added before the model can do what its family does."""
     if model.causal and tokenizer.chat_template is None:
         yield "its tokenizer has no chat template: it cannot chat until you add a chat_template.jinja to the directory"
-    if model.causal and tokenizer.eos_id is None:
-        yield "its tokenizer has no eos_token: an answer ends at max_tokens only, until tokenizer_config.json names one"
+    if model.config.model_type != "bert" and tokenizer.eos_id is None:
+        yield "its tokenizer has no eos_token: what it writes ends at max_tokens only, until tokenizer_config.json names one"
     if model.config.model_type == "bert" and "mask_token" not in tokenizer.special:
         yield (
             "its tokenizer has no [MASK], which a masked LM is trained with: train one with `openbook tokenizer train "

@@ -13,6 +13,7 @@ from torch import Tensor
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_config
 from openbook.lm.families.base import Family
+from openbook.lm.room import check_room
 from openbook.lm.state import fill, gathered, match
 from openbook.lm.stored import MAX_SHARD_BYTES, Stored, write_tensors
 
@@ -96,26 +97,37 @@ def load_model(
     """The model in a Hugging Face directory or a GGUF file, in evaluation mode, without gradients.
 
     `dtype` None: as it is stored. Each tensor goes from the mapped file straight to its place, so that the peak of memory is
-    the model. Raises ModelUnavailable, before memory is spent, for names that are missing or that nothing is made of, and for
-    shapes that do not fit config.json.
+    the model. Raises ModelUnavailable, before memory is spent, for names that are missing or that nothing is made of, for shapes
+    that do not fit config.json, and where there is not enough of it.
     """
     directory = Path(directory)
     model, stored = open_checkpoint(directory)
     match(model, stored, directory)
     wanted = DTYPES[dtype] if isinstance(dtype, str) else dtype or stored.dtype
-    model.to(wanted).to_empty(device=device)
+    model.to(wanted)
+    _check_room(model, str(directory), device)
+    model.to_empty(device=device)
     model.tie()
     fill(model, stored)
     return model.eval().requires_grad_(False)
 
 
 def new_model(raw: Mapping[str, Any], dtype: torch.dtype = torch.float32, seed: int = 0) -> Family:
-    """A freshly initialised model of the architecture that `raw` (a config.json) describes."""
+    """A freshly initialised model of the architecture that `raw` (a config.json) describes. ModelUnavailable where it does not
+    fit into memory. `seed`: -2^63 to 2^64 - 1.
+    """
     model = empty_model(raw, "the new model")
-    model.to(dtype).to_empty(device="cpu")
+    model.to(dtype)
+    _check_room(model, "the new model", "cpu")
+    model.to_empty(device="cpu")
     model.tie()
     model.initialise(seed)
     return model.eval()
+
+
+def _check_room(model: Family, what: str, device: torch.device | str) -> None:
+    if torch.device(device).type == "cpu":
+        check_room(sum(one.numel() * one.element_size() for one in model.parameters()), what)
 
 
 def save_model(model: Family, directory: Path | str, *, max_shard_bytes: int = MAX_SHARD_BYTES) -> None:

@@ -39,8 +39,10 @@ def models_named(name: str) -> list[Path]:
 def model_directory(name: str | Path) -> Path:
     """The directory or the .gguf file of a model: a path that exists, else the local model of this name.
 
-    ModelUnavailable, with the models there are, for a name of none and of several.
+    ModelUnavailable, with the models there are, for a name of none and of several; UsageError for an empty one.
     """
+    if not str(name).strip():
+        raise UsageError("the name of the model is empty", "give a name from `model list`, a directory, or a GGUF file")
     path = Path(name).expanduser()
     if path.is_dir() or (path.suffix == ".gguf" and path.is_file()):
         return path

@@ -111,9 +111,11 @@ def write_shards(directory: Path, tensors: Mapping[str, Tensor], max_shard_bytes
         for partial, shard in zip(partials, shards, strict=True):
             save_file({key: _alone(tensors[key]) for key in shard}, partial, metadata={"format": "pt"})
             sync(partial)
-    except (OSError, SafetensorError) as error:
+    except BaseException as error:
         for partial in partials:
             partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError | SafetensorError):
+            raise
         raise ModelUnavailable(f"{directory} could not be written: {error}", "make room there, and try again") from None
     for partial, name in zip(partials, names, strict=True):  # only now: a crash before leaves the older save whole
         partial.replace(directory / name)
@@ -138,8 +140,10 @@ def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     try:
         save_file(dict(tensors), partial, metadata={"format": "pt", **metadata})
         settle(partial, path)
-    except (OSError, SafetensorError) as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError | SafetensorError):
+            raise
         raise ModelUnavailable(f"{path} could not be written: {error}", "make room there, and try again") from None
 
 

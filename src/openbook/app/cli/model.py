@@ -7,14 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from openbook.app.cli.options import JsonOption, print_json, progress_bar, warn
+from openbook.app.cli.options import JsonOption, print_json, progress_bar, visible, warn
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME|DIR", help="A name from `model list`, a directory, or a GGUF file.")
 ]
-_GB = 1e9
 
 
 @app.command("list")
@@ -28,10 +27,9 @@ def list_(as_json: JsonOption = False) -> None:
         print_json([row._asdict() for row in rows])
         return
     for row in rows:
-        print(
-            f"{row.name:40} {row.model_type:12} {row.parameters / 1e6:9,.1f} M  {row.dtype:8}  {row.bytes / _GB:7.2f} GB"
-        )
-    print(f"{len(rows)} models in {models_home()}")
+        what = f"{row.model_type:12} {row.parameters / 1e6:9,.1f} M  {row.dtype:8}  {_size(row.bytes):>10}"
+        print(f"{row.name:40} {f'cannot be used: {visible(row.fault)}' if row.fault else what}")
+    print(f"{len(rows)} model{'' if len(rows) == 1 else 's'} in {models_home()}")
 
 
 @app.command("show")
@@ -89,7 +87,7 @@ def rm(name: NameArgument) -> None:
     """Delete a model under $OPENBOOK_HOME/models."""
     from openbook.lm.local import remove
 
-    print(f"deleted {name}: {remove(name) / _GB:.2f} GB")
+    print(f"deleted {name}: {_size(remove(name))}")
 
 
 @app.command("new")
@@ -114,7 +112,7 @@ def new(
         int, typer.Option("--max-seq-len", metavar="N", help="The longest context; t5 has no limit.")
     ] = 2_048,
     dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")] = "float32",
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same one gives the same weights.")] = 0,
 ) -> None:
     """Make a fresh model with a tokenizer, ready to be trained.
 
@@ -191,3 +189,9 @@ def convert(
     for note in done.notes:
         warn(note)
     print(f"made {done.path}: {done.bytes / 1e6:,.1f} MB")
+
+
+def _size(count: int) -> str:
+    """Bytes in the largest unit of which there is one."""
+    unit, power = next(((unit, power) for unit, power in (("GB", 9), ("MB", 6)) if count >= 10**power), ("kB", 3))
+    return f"{count / 10**power:,.2f} {unit}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,12 +59,20 @@ def train(
     check_free(out)
     files = corpus_files(corpus)
     failures: list[tuple[str, str]] = []
+    has_text = False
+
+    def seen(texts: Iterator[str]) -> Iterator[str]:
+        nonlocal has_text
+        for text in texts:
+            has_text = has_text or bool(text.strip())
+            yield text
+
     chosen: Any = kind
     with progress_bar(quiet=as_json) as progress:
         texts = read_texts(files, progress, lambda path, reason: failures.append((str(path), reason)))
         made = train(
             chosen,
-            texts,
+            seen(texts),
             vocab_size,
             chat=chat,
             pattern=None if pattern is None else patterns[pattern],
@@ -73,6 +82,8 @@ def train(
         )
     if len(failures) == len(files):
         raise UsageError("none of the files could be read", failures[0][1])
+    if not has_text:
+        raise UsageError("the files hold no text", "name files or folders with text in them")
     made.save(out)
     if as_json:
         print_json(
@@ -121,6 +132,7 @@ def show(
 @app.command("compare")
 def compare(a: TokenizerName, b: TokenizerName, corpus: CorpusArgument, as_json: JsonOption = False) -> None:
     """Compare how short two tokenizers write a corpus, by language."""
+    from openbook.core.errors import UsageError
     from openbook.lm.tokenizers.compression import LANGUAGES, compression, split_by_language
     from openbook.lm.tokenizers.corpus import corpus_files
 
@@ -131,6 +143,8 @@ def compare(a: TokenizerName, b: TokenizerName, corpus: CorpusArgument, as_json:
         for language in LANGUAGES
         if lines[language]
     }
+    if not rows:
+        raise UsageError("the corpus holds no text", "name files or folders with text in them")
     if as_json:
         print_json(
             {

@@ -66,8 +66,10 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
             writer.write_tensor_data(quantize(_floats(tensor), GGMLQuantizationType[plan[key].upper()]))
         writer.close()
         settle(partial, path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise ModelUnavailable(f"{path} could not be written: {error}", "make room there, and try again") from None
     wanted = [key for key, tensor in tensors.items() if tensor.dim() > 1]
     kept = [key for key in wanted if dtype in ("q8_0", "q4_0") and plan[key] == "f16"]
