@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,37 +59,40 @@ class GrammarCompiler:
     def __init__(self, load: Callable[[], Tokenizer], vocab_size: int, end_tokens: Iterable[int]) -> None:
         self._load, self._vocab_size, self._end_tokens = load, vocab_size, sorted(end_tokens)
         self._lock = threading.Lock()
-        self._vocabulary: LLTokenizer | None = None
         self._compiled: OrderedDict[str, GrammarConstraint] = OrderedDict()
 
     def __call__(self, grammar: str) -> GrammarConstraint:
         """Raises UsageError for a grammar that llguidance cannot enforce, with its reason."""
-        from llguidance import LLMatcher
-
         with self._lock:
-            found = self._compiled.pop(grammar, None)
-            if found is None:
-                matcher = LLMatcher(self._read_vocabulary(), grammar, log_level=0)
-                if matcher.is_error():
-                    raise grammar_error(matcher.get_error())
-                found = GrammarConstraint(matcher, self._vocab_size)
+            found = self._compiled.get(grammar)
+        if found is None:
+            found = self._compile(grammar)  # without the lock: the engine's own thread does not wait for it
+        with self._lock:
             self._compiled[grammar] = found
+            self._compiled.move_to_end(grammar)
             if len(self._compiled) > _MOST_KEPT:
                 self._compiled.popitem(last=False)
             return found.copy()
 
-    def _read_vocabulary(self) -> LLTokenizer:
-        if self._vocabulary is None:
-            from llguidance import LLTokenizer, TokenizerWrapper
+    def _compile(self, grammar: str) -> GrammarConstraint:
+        from llguidance import LLMatcher
 
-            if not self._end_tokens:
-                raise UsageError(
-                    "the model has no end token, so that no grammar can end its answers",
-                    "name eos_token_id in its generation_config.json",
-                )
-            words = _Words(self._load(), self._vocab_size, self._end_tokens[0])
-            self._vocabulary = LLTokenizer(TokenizerWrapper(words), eos_token=self._end_tokens)
-        return self._vocabulary
+        matcher = LLMatcher(self._vocabulary, grammar, log_level=0)
+        if matcher.is_error():
+            raise grammar_error(matcher.get_error())
+        return GrammarConstraint(matcher, self._vocab_size)
+
+    @cached_property
+    def _vocabulary(self) -> LLTokenizer:
+        from llguidance import LLTokenizer, TokenizerWrapper
+
+        if not self._end_tokens:
+            raise UsageError(
+                "the model has no end token, so that no grammar can end its answers",
+                "name eos_token_id in its generation_config.json",
+            )
+        words = _Words(self._load(), self._vocab_size, self._end_tokens[0])
+        return LLTokenizer(TokenizerWrapper(words), eos_token=self._end_tokens)
 
 
 class _Words:

@@ -40,5 +40,5 @@ Constraints = Callable[[str], Constraint]
 
 def restrict(row: Tensor, constraint: Constraint) -> None:
     """row: (V,) logits, changed in place: -inf for what may not come next."""
-    forbidden = ~constraint.allowed()  # (V,)
-    row[torch.from_numpy(forbidden).to(row.device)] = -torch.inf
+    forbidden = torch.from_numpy(~constraint.allowed())  # (V,)
+    row.masked_fill_(forbidden.to(row.device), -torch.inf)
