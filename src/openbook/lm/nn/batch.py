@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,13 +64,12 @@ class Batch:
         if any(length < 1 for length in lengths):
             raise ValueError(f"a sequence has {min(lengths)} tokens: leave empty sequences out of the batch")
         new = [int(length) for length in lengths]
-        counts = torch.tensor(new, dtype=torch.int64)
-        starts = torch.zeros(len(lengths) + 1, dtype=torch.int64)
-        torch.cumsum(counts, 0, out=starts[1:])
-        before = torch.tensor(seen if seen is not None else [0] * len(lengths), dtype=torch.int64)
-        positions = torch.arange(int(starts[-1])) + (before - starts[:-1]).repeat_interleave(counts)  # (N,)
-        visible_counts = (before + counts).to(device) if cache is not None else None
-        found = cls(positions.to(device), starts.to(device), causal, cache, visible_counts, adapters)
+        counts = np.array(new, np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        before = np.array(seen if seen is not None else [0] * len(lengths), np.int64)
+        positions = np.arange(starts[-1]) + np.repeat(before - starts[:-1], counts)  # (N,)
+        on_device = [torch.from_numpy(one).to(device) for one in (positions, starts, before + counts)]
+        found = cls(on_device[0], on_device[1], causal, cache, on_device[2] if cache is not None else None, adapters)
         visible = new if cache is None else [old + length for old, length in zip(before.tolist(), new, strict=True)]
         found.__dict__["runs"] = runs_of(new, visible)  # known here: no layer has to ask a device for numbers
         return found

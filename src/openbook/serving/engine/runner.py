@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,9 +25,10 @@ class Runner:
             self.storage.copy(source, target)
         pieces = sorted(plan.pieces, key=lambda piece: (len(piece.tokens), piece.seen))  # equal lengths attend together
         longest = max(len(piece.block_table) for piece in pieces)
-        tables = torch.zeros(len(pieces), longest, dtype=torch.int64)
-        for row, piece in zip(tables, pieces, strict=True):
-            row[: len(piece.block_table)] = torch.tensor(piece.block_table)
+        numbers = np.zeros((len(pieces), longest), np.int64)
+        for row, piece in zip(numbers, pieces, strict=True):
+            row[: len(piece.block_table)] = piece.block_table
+        tables = torch.from_numpy(numbers)
         device = self.model.device
         batch = Batch.of(
             [len(piece.tokens) for piece in pieces],

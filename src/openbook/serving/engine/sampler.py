@@ -24,21 +24,44 @@ _SEEDS = 2**128
 @torch.inference_mode()
 def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
     """logits: (S, V) float32, changed in place -> a token for each sequence; `NO_TOKEN` where none can be drawn."""
-    for row, sequence in zip(logits, sequences, strict=True):
-        penalise(row, sequence)
-        if sequence.constraint is not None:
-            restrict(row, sequence.constraint)
-    best = logits.max(dim=1)  # no number where any is none
-    usable = best.values.isfinite().tolist()
+    for place, sequence in enumerate(sequences):
+        if _is_changed(sequence):
+            penalise(logits[place], sequence)
+            if sequence.constraint is not None:
+                restrict(logits[place], sequence.constraint)
     found = []
-    for row, sequence, first, is_usable in zip(logits, sequences, best.indices.tolist(), usable, strict=True):
+    for place, (sequence, first) in enumerate(zip(sequences, likeliest(logits), strict=True)):
         params = sequence.params
-        if not is_usable:
+        if first < 0:
             found.append(Chosen(NO_TOKEN))
-            continue
-        token = first if params.temperature < _GREEDY_BELOW else draw(row, params, _uniform(sequence))
-        found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params.logprobs))
+        elif params.temperature < _GREEDY_BELOW and params.logprobs is None:
+            found.append(Chosen(first))
+        else:
+            row = logits[place]
+            token = first if params.temperature < _GREEDY_BELOW else draw(row, params, _uniform(sequence))
+            found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params.logprobs))
     return found
+
+
+def likeliest(logits: Tensor) -> list[int]:
+    """(S, V) -> the likeliest token of each row; -1 where a logit is no number, or the largest is infinite."""
+    if logits.device.type != "cpu" or logits.dtype != torch.float32 or logits.stride(1) != 1:
+        best = logits.max(dim=1)  # no number where any is none
+        return torch.where(best.values.isfinite(), best.indices, -1).tolist()
+    from openbook.lm.kernels import likeliest as kernel
+
+    rows, stride = len(logits), logits.stride(0) if len(logits) > 1 else logits.shape[1]
+    whole = logits if stride == logits.shape[1] else logits.as_strided((rows, stride), (stride, 1))
+    found = np.empty(rows, np.int64)
+    kernel.likeliest(whole.numpy(), logits.shape[1], found)
+    return found.tolist()
+
+
+def _is_changed(sequence: Sequence) -> bool:
+    """Whether anything is done to its logits before a token is chosen."""
+    params = sequence.params
+    has_penalty = params.repetition_penalty != 1.0 or params.presence_penalty or params.frequency_penalty
+    return bool(has_penalty or params.logit_bias) or sequence.constraint is not None
 
 
 def penalise(row: Tensor, sequence: Sequence) -> None:

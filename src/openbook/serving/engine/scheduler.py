@@ -41,7 +41,8 @@ class Scheduler:
                 pieces.append(self._piece(sequence, budget))
                 budget -= len(pieces[-1].tokens)
         # A sequence that was preempted for one behind it in this loop takes its piece back.
-        pieces = [piece for piece in pieces if any(one.number == piece.number for one in self.running)]
+        running = {one.number for one in self.running}
+        pieces = [piece for piece in pieces if piece.number in running]
         while self.waiting and budget > 0 and len(self.running) < self.max_num_seqs and self._admit(self.waiting[0]):
             sequence = self.waiting.popleft()
             pieces.append(self._piece(sequence, budget))
@@ -89,6 +90,8 @@ class Scheduler:
         count = min(sequence.num_to_compute, budget)
         first, end = sequence.num_computed // size, self.blocks.blocks_for(sequence.num_computed + count)
         missing = max(end - len(sequence.block_table), 0)
+        if count == 1 and not missing and not self.blocks.is_shared(sequence.block_table[first]):
+            return True  # as nearly always
 
         def shared() -> list[int]:
             """Places of blocks that are written to and that another sequence refers to."""
