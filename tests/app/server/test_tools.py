@@ -103,7 +103,11 @@ def test_vllms_words_for_forms_are_understood(client: openai.OpenAI, extra: dict
 
 @pytest.mark.parametrize(
     ("schema", "said"),
-    [({"type": "robot"}, "robot"), ({"type": "string", "format": "made-up"}, "made-up"), ({"minimum": "five"}, "minimum")],
+    [
+        ({"type": "robot"}, "robot"),
+        ({"type": "string", "format": "made-up"}, "made-up"),
+        ({"minimum": "five"}, "minimum"),
+    ],
 )
 def test_a_schema_that_cannot_be_is_refused(client: openai.OpenAI, schema: dict[str, Any], said: str) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "odd", "schema": schema}}
