@@ -10,7 +10,7 @@ import pytest
 from lm.families.test_initial import FRESH
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.load import empty_model
-from openbook.lm.nn.numbers import ALLOWED, read_number, read_numbers
+from openbook.lm.nn.numbers import ALLOWED, read_number, read_numbers, read_size
 
 LONG = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [1.0] * 8}
 OF_A_FAMILY = {
@@ -62,3 +62,44 @@ def test_what_is_null_or_not_there_is_the_default() -> None:
     assert read_numbers({"short_factor": None}, "short_factor") == ()
     with pytest.raises(ValueError, match="must be a list"):
         read_numbers({"short_factor": 2.0}, "short_factor")
+
+
+SIZES = {
+    "llama": ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+              "intermediate_size", "max_position_embeddings"),
+    "qwen3_moe": ("num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step"),
+    "gpt2": ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions", "n_inner"),
+    "bert": ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "max_position_embeddings",
+             "type_vocab_size"),
+    "t5": ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads",
+           "relative_attention_num_buckets"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, keys in SIZES.items() for key in keys])
+def test_a_size_that_cannot_be_is_refused_by_name(name: str, key: str) -> None:
+    for value in (nan, inf, -1, 2.5, "8", True, [8], 1e300, 10**30):
+        with pytest.raises(ModelUnavailable, match=rf"\b{key} (is [0-9einf]+, at most|.*must be a whole number)"):
+            empty_model(FRESH[name] | {key: value}, "a test")
+
+
+def test_a_size_is_a_whole_number_or_its_default() -> None:
+    assert read_size({"n": 8.0}, "n") == 8
+    assert read_size({"n": None}, "n", 3) == read_size({}, "n", 3) == 3
+    assert read_size({"n": 0}, "n", 3, least=0) == 0
+    with pytest.raises(KeyError):
+        read_size({}, "n")
+    with pytest.raises(ValueError, match="n None must be"):
+        read_size({"n": None}, "n")
+
+
+@pytest.mark.parametrize("said", [[1], "yarn", 3])
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+def test_a_scaling_that_is_no_object_is_told(key: str, said: Any) -> None:
+    with pytest.raises(ModelUnavailable, match=f"{key} .* must be an object, or null"):
+        empty_model(FRESH["llama"] | {key: said}, "a test")
+
+
+def test_an_activation_that_is_no_name_is_told() -> None:
+    with pytest.raises(ModelUnavailable, match=r"hidden_act \['silu'\] is not one of"):
+        empty_model(FRESH["llama"] | {"hidden_act": ["silu"]}, "a test")

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_config
 from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
-from openbook.lm.nn.numbers import read_number
+from openbook.lm.nn.numbers import read_number, read_size
 
 
 class Kind(NamedTuple):
@@ -105,13 +105,13 @@ class BertConfig:
         head, has_pooler = _head(raw, kind, stored)
         labels = HEADS[head].labels
         config = cls(
-            vocab_size=int(raw["vocab_size"]),
-            hidden_size=int(raw["hidden_size"]),
-            num_layers=int(raw["num_hidden_layers"]),
-            num_heads=int(raw["num_attention_heads"]),
-            intermediate_size=int(raw["intermediate_size"]),
-            max_positions=int(raw.get("max_position_embeddings", 512)),
-            num_segments=int(raw.get("type_vocab_size", 2)),
+            vocab_size=read_size(raw, "vocab_size"),
+            hidden_size=read_size(raw, "hidden_size"),
+            num_layers=read_size(raw, "num_hidden_layers"),
+            num_heads=read_size(raw, "num_attention_heads"),
+            intermediate_size=read_size(raw, "intermediate_size"),
+            max_positions=read_size(raw, "max_position_embeddings", 512),
+            num_segments=read_size(raw, "type_vocab_size", 2),
             norm_eps=read_number(raw, "layer_norm_eps", 1e-12),
             activation=read_activation(raw, "hidden_act", "gelu"),
             head=head,
@@ -181,7 +181,7 @@ def _pad(raw: Mapping[str, Any], kind: Kind) -> int:
 
 
 def _num_labels(raw: Mapping[str, Any]) -> int:
-    return len(raw["id2label"]) if raw.get("id2label") else int(raw.get("num_labels", 2))
+    return len(raw["id2label"]) if raw.get("id2label") else read_size(raw, "num_labels", 2)
 
 
 def _head(raw: Mapping[str, Any], kind: Kind, stored: Collection[str] | None) -> tuple[HeadName, bool]:

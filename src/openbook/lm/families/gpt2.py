@@ -20,7 +20,7 @@ from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.linear import Linear
 from openbook.lm.nn.mlp import Mlp
 from openbook.lm.nn.norm import LayerNorm
-from openbook.lm.nn.numbers import read_number
+from openbook.lm.nn.numbers import read_number, read_size
 from openbook.lm.nn.positions import LearnedPositions
 
 
@@ -57,23 +57,20 @@ class Gpt2Config:
         said = {ours: raw.get(ours, raw.get(theirs)) for ours, theirs in _ALIASES.items()}
         if absent := [name for name, value in said.items() if value is None]:
             raise KeyError(absent[0])
-        hidden = int(said["n_embd"])
+        hidden = read_size(said, "n_embd")
         config = cls(
-            vocab_size=int(raw["vocab_size"]),
+            vocab_size=read_size(raw, "vocab_size"),
             hidden_size=hidden,
-            num_layers=int(said["n_layer"]),
-            num_heads=int(said["n_head"]),
-            intermediate_size=int(raw.get("n_inner") or 4 * hidden),
-            max_seq_len=int(said["n_positions"]),
+            num_layers=read_size(said, "n_layer"),
+            num_heads=read_size(said, "n_head"),
+            intermediate_size=read_size(raw, "n_inner", 4 * hidden),
+            max_seq_len=read_size(said, "n_positions"),
             norm_eps=read_number(raw, "layer_norm_epsilon", 1e-5),
             activation=read_activation(raw, "activation_function", "gelu_new"),
             tied=bool(raw.get("tie_word_embeddings", True)),
             scale_by_head=bool(raw.get("scale_attn_weights", True)),
             scale_by_layer=bool(raw.get("scale_attn_by_inverse_layer_idx", False)),
         )
-        sizes = (config.vocab_size, hidden, config.num_layers, config.num_heads, config.max_seq_len)
-        if min(sizes) < 1:
-            raise ValueError(f"a size is {min(sizes)}; all must be 1 or more")
         if hidden % config.num_heads:
             raise ValueError(f"{config.num_heads} heads cannot divide {hidden} channels")
         return config

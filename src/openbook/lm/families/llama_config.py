@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
-from openbook.lm.nn.numbers import read_number
+from openbook.lm.nn.numbers import read_number, read_size
 from openbook.lm.nn.rope_config import RopeScaling, read_scaling
 
 Windows = Literal["none", "always", "asked", "layers", "even layers"]
@@ -99,19 +99,23 @@ class LlamaConfig:
         kind = KINDS.get(raw.get("model_type", ""))
         if kind is None:
             raise ValueError(f"model_type {raw.get('model_type')!r} is not one of {sorted(KINDS)}")
-        hidden, heads, layers = int(raw["hidden_size"]), int(raw["num_attention_heads"]), int(raw["num_hidden_layers"])
-        kv_heads = raw.get("num_key_value_heads") if raw["model_type"] == "llama" else raw["num_key_value_heads"]
+        hidden, heads = read_size(raw, "hidden_size"), read_size(raw, "num_attention_heads")
+        layers = read_size(raw, "num_hidden_layers")
+        if raw["model_type"] != "llama" and "num_key_value_heads" not in raw:
+            raise KeyError("num_key_value_heads")
+        kv_heads = read_size(raw, "num_key_value_heads", heads)
+        unsaid = kind.head_dim if "head_dim" not in raw else None
         bias = kind.biases == "always" or bool(raw.get(kind.biases, kind.biases == "qkv_bias"))
         theta, scaling = read_scaling(raw, kind.rope_theta)
         config = cls(
-            vocab_size=int(raw["vocab_size"]),
+            vocab_size=read_size(raw, "vocab_size"),
             hidden_size=hidden,
             num_layers=layers,
             num_heads=heads,
-            num_kv_heads=int(kv_heads or heads),
-            head_dim=int(raw.get("head_dim", kind.head_dim) or hidden // heads),
-            intermediate_size=int(raw["intermediate_size"]),
-            max_seq_len=int(raw.get("max_position_embeddings", kind.max_seq_len)),
+            num_kv_heads=kv_heads,
+            head_dim=read_size(raw, "head_dim", unsaid or hidden // heads),
+            intermediate_size=read_size(raw, "intermediate_size"),
+            max_seq_len=read_size(raw, "max_position_embeddings", kind.max_seq_len),
             rope_theta=theta,
             rope_scaling=scaling,
             norm_eps=read_number(raw, "rms_norm_eps", kind.norm_eps),
@@ -213,7 +217,7 @@ def _windows(raw: Mapping[str, Any], kind: Kind, layers: int) -> tuple[int | Non
         raise ValueError(f"layer_types has {min(unknown)!r}; known are 'full_attention' and 'sliding_attention'")
     if window is None or kind.windows == "none" or not (kind.windows == "always" or raw.get("use_sliding_window")):
         return (None,) * layers
-    first, is_even = int(raw.get("max_window_layers", 28)), kind.windows == "even layers"
+    first, is_even = read_size(raw, "max_window_layers", 28, least=0), kind.windows == "even layers"
 
     def has_window(layer: int) -> bool:
         if types:
@@ -227,19 +231,17 @@ def _windows(raw: Mapping[str, Any], kind: Kind, layers: int) -> tuple[int | Non
 
 def _experts(raw: Mapping[str, Any], kind: Kind, layers: int) -> dict[str, Any]:
     """Mixtral has them everywhere; the Qwens where `decoder_sparse_step` falls, but for `mlp_only_layers`."""
-    count = int(raw["num_local_experts"] if "num_local_experts" in raw else raw["num_experts"])
-    per_token = int(raw["num_experts_per_tok"])
+    count = read_size(raw, "num_local_experts" if "num_local_experts" in raw else "num_experts", least=0)
+    per_token = read_size(raw, "num_experts_per_tok", least=0)
     if raw["model_type"] == "mixtral":
-        size = int(raw["intermediate_size"])
+        size = read_size(raw, "intermediate_size")
         return {"num_experts": count, "experts_per_token": per_token, "expert_size": size}
-    only, step = set(raw.get("mlp_only_layers") or ()), int(raw.get("decoder_sparse_step", 1))
-    if step < 1:
-        raise ValueError(f"decoder_sparse_step {step} is not 1 or more")
+    only, step = set(raw.get("mlp_only_layers") or ()), read_size(raw, "decoder_sparse_step", 1)
     return {
         "num_experts": count,
         "experts_per_token": per_token,
-        "expert_size": int(raw["moe_intermediate_size"]),
-        "shared_size": int(raw["shared_expert_intermediate_size"]) if kind.has_shared else 0,
+        "expert_size": read_size(raw, "moe_intermediate_size", least=0),
+        "shared_size": read_size(raw, "shared_expert_intermediate_size", least=0) if kind.has_shared else 0,
         "is_normalised": bool(raw.get("norm_topk_prob", False)),
         "dense_layers": tuple(n for n in range(layers) if n in only or (n + 1) % step or count == 0),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbook.lm.nn.activation import ACTIVATIONS, CHECKPOINT_NAMES, Activation
-from openbook.lm.nn.numbers import read_number
+from openbook.lm.nn.numbers import read_number, read_size
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class T5Config:
         said = {ours: raw.get(ours, raw.get(theirs)) for ours, theirs in _ALIASES.items()}
         if absent := [name for name, value in said.items() if value is None]:
             raise KeyError(absent[0])
-        layers = int(said["num_layers"])
+        layers = read_size(said, "num_layers")
         if stored is None:
             has_decoder = (raw.get("architectures") or [""])[0] != "T5EncoderModel"
         else:
@@ -53,15 +53,15 @@ class T5Config:
         tied, is_scaled = _head(raw, stored)
         activation, is_gated = _network(raw)
         config = cls(
-            vocab_size=int(raw["vocab_size"]),
-            hidden_size=int(said["d_model"]),
-            head_dim=int(said["d_kv"]),
-            intermediate_size=int(raw["d_ff"]),
+            vocab_size=read_size(raw, "vocab_size"),
+            hidden_size=read_size(said, "d_model"),
+            head_dim=read_size(said, "d_kv"),
+            intermediate_size=read_size(raw, "d_ff"),
             num_layers=layers,
-            num_decoder_layers=int(raw.get("num_decoder_layers") or layers) if has_decoder else 0,
-            num_heads=int(said["num_heads"]),
-            num_buckets=int(raw.get("relative_attention_num_buckets", 32)),
-            max_distance=int(raw.get("relative_attention_max_distance", 128)),
+            num_decoder_layers=read_size(raw, "num_decoder_layers", layers) if has_decoder else 0,
+            num_heads=read_size(said, "num_heads"),
+            num_buckets=read_size(raw, "relative_attention_num_buckets", 32),
+            max_distance=read_size(raw, "relative_attention_max_distance", 128),
             norm_eps=read_number(raw, "layer_norm_epsilon", 1e-6),
             activation=activation,
             is_gated=is_gated,

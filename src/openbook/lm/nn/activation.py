@@ -29,6 +29,6 @@ CHECKPOINT_NAMES: dict[Activation, str] = {
 def read_activation(raw: Mapping[str, Any], key: str, default: str) -> Activation:
     """The activation that `key` of a config.json names. Raises ValueError, which lists the known."""
     name = raw.get(key, default)
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ValueError(f"{key} {name!r} is not one of {sorted(ACTIVATIONS)}")
     return ACTIVATIONS[name]

@@ -1,6 +1,7 @@
-"""The numbers of a config.json that are no sizes, and what each of them may be; free of torch.
+"""The numbers of a config.json, and what each of them may be; free of torch.
 
-A model with a wrong one loads and answers: a negative epsilon makes NaN of a small vector, an infinite base turns nothing.
+A wrong size fails somewhere else, without its name. A model with another wrong number loads and answers: a negative epsilon makes
+NaN of a small vector, an infinite base turns nothing.
 """
 
 from __future__ import annotations
@@ -43,6 +44,23 @@ ALLOWED: dict[str, Allowed] = {
     "mscale_all_dim": Allowed(0.0, 1e3, is_closed=True),
 }
 """Setting -> its range: wide around every published model, so that only what cannot be meant is refused."""
+
+
+_LARGEST = 1 << 40
+
+
+def read_size(raw: Mapping[str, Any], key: str, default: int | None = None, *, least: int = 1) -> int:
+    """The whole number that `key` of a config.json gives; `default`, if there is one, where it is null or not there.
+
+    Raises KeyError for one that is missing, and ValueError, which names the key, for what is no whole number from `least` on.
+    """
+    said = raw[key] if default is None else raw.get(key)
+    if said is None and default is not None:
+        return default
+    is_whole = (isinstance(said, int) and not isinstance(said, bool)) or (isinstance(said, float) and said.is_integer())
+    if not is_whole or not least <= said <= _LARGEST:
+        raise ValueError(f"{key} {said!r} must be a whole number, {least} or more and at most {_LARGEST:,}")
+    return int(said)
 
 
 def read_number(raw: Mapping[str, Any], key: str, default: float) -> float:

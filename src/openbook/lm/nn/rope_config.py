@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from openbook.lm.nn.numbers import checked, read_number, read_numbers
+from openbook.lm.nn.numbers import checked, read_number, read_numbers, read_size
 
 ScalingKind = Literal["default", "linear", "dynamic", "yarn", "llama3", "longrope"]
 
@@ -69,6 +69,9 @@ def read_scaling(raw: Mapping[str, Any], default_theta: float = 10_000.0) -> tup
 
     Raises ValueError for a kind that is not known, for heads that are turned in part only, and for angles by kind of layer.
     """
+    for key in ("rope_parameters", "rope_scaling"):
+        if not isinstance(raw.get(key) or {}, Mapping):
+            raise ValueError(f"{key} {raw[key]!r} must be an object, or null")
     if any(isinstance(one, Mapping) for one in (raw.get("rope_parameters") or {}).values()):
         raise ValueError("rope_parameters differ from layer to layer: only one rotation for all layers is known")
     said = {**(raw.get("rope_scaling") or {}), **(raw.get("rope_parameters") or {})}
@@ -79,14 +82,15 @@ def read_scaling(raw: Mapping[str, Any], default_theta: float = 10_000.0) -> tup
     kind = said.get("rope_type") or said.get("type") or "default"
     if kind not in get_args(ScalingKind):
         raise ValueError(f"rope scaling {kind!r} is not one of {list(get_args(ScalingKind))}")
-    original = said.get("original_max_position_embeddings") or raw.get("original_max_position_embeddings") or 0
+    key = "original_max_position_embeddings"
+    original = read_size(said, key, read_size(raw, key, 0, least=0), least=0)
     stretch = 1.0
     if kind in ("yarn", "longrope") and original and "max_position_embeddings" in raw:
-        stretch = float(raw["max_position_embeddings"]) / float(original)
+        stretch = read_size(raw, "max_position_embeddings") / original
     return theta, RopeScaling(
         kind=cast(ScalingKind, kind),
         factor=read_number(said, "factor", stretch),
-        original_max_seq_len=int(original),
+        original_max_seq_len=original,
         attention_factor=None if said.get("attention_factor") is None else read_number(said, "attention_factor", 1.0),
         beta_fast=read_number(said, "beta_fast", 32.0),
         beta_slow=read_number(said, "beta_slow", 1.0),
