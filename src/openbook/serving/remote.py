@@ -33,13 +33,14 @@ _LIST_TIMEOUT_S = 15.0
 class RemoteChatModel:
     """Thread-safe. `timeout_s` holds for a whole answer, `connect_timeout_s` for reaching the host; `connections` is
     how many requests of `complete_many` run at a time. Redirects are not followed. Every failure is a
-    `ModelUnavailable`.
+    `ModelUnavailable`. `key`: in place of the one in the environment.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         *,
+        key: str | None = None,
         timeout_s: float = 300.0,
         connect_timeout_s: float = 10.0,
         connections: int = 8,
@@ -47,6 +48,7 @@ class RemoteChatModel:
         pause_s: float = 0.5,
     ) -> None:
         self.endpoint = endpoint
+        self._key = key
         self._timeout_s = timeout_s
         self._connect_timeout_s = connect_timeout_s
         self._connections = connections
@@ -269,7 +271,7 @@ class RemoteChatModel:
 
     def _hidden(self, text: str) -> str:
         """`text` without the key, which some servers repeat in their errors."""
-        return without_key(text)
+        return without_key(text.replace(self._key, "[key]") if self._key else text)
 
     def _timeout(self, most_s: float) -> httpx.Timeout:
         """For each read; `_check` sees to the whole."""
@@ -282,7 +284,7 @@ class RemoteChatModel:
 
         with self._lock:
             if self._client is None:
-                headers = {"Authorization": f"Bearer {key}"} if (key := api_key()) else {}
+                headers = {"Authorization": f"Bearer {key}"} if (key := self._key or api_key()) else {}
                 limits = httpx.Limits(max_connections=self._connections)
                 # A proxy of the environment is for other hosts than this machine.
                 proxied = not self.endpoint.is_loopback

@@ -22,10 +22,10 @@ from openbook.lm.tokenizers.default import default_tokenizer
 CONTEXT = 512
 
 
-def write_checkpoint(directory: Path) -> None:
+def write_checkpoint(directory: Path, context: int = CONTEXT) -> None:
     """A model of random weights that says something, with the default tokenizer and its chat template."""
     tokenizer = default_tokenizer()
-    changes = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": CONTEXT, "eos_token_id": tokenizer.eos_id}
+    changes = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": context, "eos_token_id": tokenizer.eos_id}
     model = new_model(TINY | changes, seed=2)
     for name, parameter in model.requires_grad_(False).named_parameters():
         if parameter.ndim > 1 and "tokens" not in name:

@@ -145,7 +145,7 @@ def print_answer(answer: Answer, said: Collection[str] = ()) -> None:
             near = _WORDS["zh" if _is_chinese(answer.question) else "en"]["near"]
             print(f"  {near}: {shown_path(hit.path)}{place}: {text[:160]}{' ...' if len(text) > 160 else ''}")
     else:
-        print(visible(_marked(answer)))
+        print(visible(answer.marked))
         print()
         for citation in answer.citations:
             _print_citation(citation)
@@ -162,17 +162,6 @@ def _is_chinese(text: str) -> bool:
     from openbook.library.lexical.language import detect_language
 
     return detect_language(text) == "zh"
-
-
-def _marked(answer: Answer) -> str:
-    """The answer's text with [n] after each sentence, and [?] where nothing supports it."""
-    parts: list[str] = []
-    position = 0
-    for sentence in answer.sentences:
-        marks = "".join(f"[{n}]" for n in sentence.citations) + ("" if sentence.supported else "[?]")
-        parts += [answer.answer[position : sentence.end], marks and f" {marks}"]
-        position = sentence.end
-    return "".join(parts) + answer.answer[position:]
 
 
 def _print_citation(citation: Citation) -> None:

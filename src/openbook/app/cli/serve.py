@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openbook.app.cli.options import LibraryOption
+
 if TYPE_CHECKING:
     from openbook.app.server.service import Service
 
+_SOME_FAILED = 4
+
 
 def serve(
+    documents: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DOCS]...", help="Files and folders that the library gets first.")
+    ] = None,
+    *,
     model: Annotated[
         str, typer.Option("--model", metavar="DIR|NAME", help="A directory, a name from `model list`, or a GGUF file.")
     ],
@@ -59,8 +67,9 @@ def serve(
         float,
         typer.Option("--write-timeout", min=0.1, help="Seconds after which a client that does not read is dropped."),
     ] = 30.0,
+    library: LibraryOption = None,
 ) -> None:
-    """Serve a local model to any client of the OpenAI API."""
+    """Serve a local model to any client of the OpenAI API; with DOCS or --library, the model "library" answers from them."""
     from openbook.core.errors import UsageError
     from openbook.lm.local import model_directory
 
@@ -92,10 +101,35 @@ def serve(
         write_timeout_s=write_timeout,
         embedder=embedder,
         reranker=reranker,
+        library=_library(documents or [], library, embedder),
     )
     code = run_server(settings, lambda phase: print(f"{phase} ...", file=sys.stderr, flush=True), _show)
     if code:
         raise typer.Exit(code)
+
+
+def _library(documents: list[Path], library: str | None, embedder: Path | None) -> str | None:
+    """The directory of the library, after the documents were added to it by `openbook add`; None where none is asked for."""
+    import subprocess
+
+    from openbook.core.config import load_settings
+    from openbook.core.errors import UsageError
+    from openbook.core.paths import library_path
+
+    if not documents and library is None:
+        return None
+    directory = library_path(library or load_settings().library)
+    if documents:
+        options = ["--library", str(directory), *(["--embedder", str(embedder)] if embedder is not None else [])]
+        command = [sys.executable, "-m", "openbook", "add", *options, "--", *map(str, documents)]
+        code = subprocess.run(
+            command, check=False, stdout=sys.stderr
+        ).returncode  # reading needs torch, serving must not
+        if code not in (0, _SOME_FAILED):
+            raise typer.Exit(code)
+    if not (directory / "library.sqlite3").is_file():
+        raise UsageError(f"there is no library at {directory}", "name documents to add, or another --library")
+    return str(directory)
 
 
 def _show(service: Service, address: str) -> None:
@@ -105,14 +139,20 @@ def _show(service: Service, address: str) -> None:
     full = tokens // facts.max_seq_len
     phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in facts.phases_s.items())
     kind = f"{facts.model_type}, {settings.engine.quantize or facts.dtype}"
-    print(f"model    {settings.name} ({kind}), {facts.weight_bytes / 1e9:.2f} GB of weights")
+    print(f"model    {settings.name} ({kind}), {_size(facts.weight_bytes)} of weights")
     print(
-        f"cache    {facts.num_blocks:,} blocks of {facts.block_size} tokens, {facts.kv_bytes / 1e9:.2f} GB: {tokens:,} tokens"
+        f"cache    {facts.num_blocks:,} blocks of {facts.block_size} tokens, {_size(facts.kv_bytes)}: {tokens:,} tokens"
     )
     print(
         f"serves   {facts.max_num_seqs} sequences together, {settings.max_queue:,} more may wait; "
         f"{full:,} of the full length of {facts.max_seq_len:,} tokens fit"
     )
     print(f"threads  {facts.threads}")
+    if settings.library is not None:
+        print(f'library  {settings.library}, as the model "library"')
     print(f"start    {phases}")
     print(f"address  {address}/v1", flush=True)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

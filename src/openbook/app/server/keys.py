@@ -36,10 +36,10 @@ class Keys:
         """Whose key an Authorization header holds. 401 for none and for one that is not known, without repeating it."""
         if not self.callers:
             return Caller()
-        scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        key = bearer(authorization)
+        if key is None:
             raise _unauthorised("an API key is needed: send Authorization: Bearer KEY")
-        digest = _digest(key.strip())
+        digest = _digest(key)
         found = None
         for known, caller in self.callers.items():  # all of them, so that the time tells nothing
             if hmac.compare_digest(known, digest):
@@ -47,6 +47,12 @@ class Keys:
         if found is None:
             raise _unauthorised("the API key is not known here")
         return found
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The key in an Authorization header."""
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 def read_keys(path: Path, clock: Callable[[], float] = time.monotonic) -> Keys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving.link.client import EngineClient
 
 _BACKLOG = 2_048
+_OWN_FILES = 256
 _SEND_BUFFER_BYTES = 128 << 10
 """Of a connection: left to itself the kernel keeps megabytes for each client that does not read."""
 _LAST_WORDS_S = 5.0
@@ -34,6 +36,7 @@ def serve(settings: ServerSettings, on_phase: Callable[[str], None], on_ready: R
     `on_ready` is told the address. Raises UsageError for a port that is taken and a file of keys that cannot be read, and
     what `Engine.load` raises.
     """
+    _allow_files(settings.max_connections + _OWN_FILES)
     keys = read_keys(settings.keys_file) if settings.keys_file else Keys()
     with _bound(settings.host, settings.port) as listener:
         return asyncio.run(_serve(settings, keys, listener, on_phase, on_ready))
@@ -45,7 +48,7 @@ async def _serve(
     engine = await EngineClient.start(settings.engine, on_phase)
     try:
         tokenizer = await asyncio.to_thread(Tokenizer.load, settings.engine.directory)
-        service = Service(settings, engine, tokenizer, keys)
+        service = Service(settings, engine, tokenizer, keys, _address(listener))
     except BaseException:
         await engine.close()
         raise
@@ -111,6 +114,14 @@ class _Server(uvicorn.Server):
         return contextlib.nullcontext()
 
 
+def _allow_files(count: int) -> None:
+    """Raises the limit of open files, as far as the system lets us, so that connections are refused by our own limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _bound(host: str, port: int) -> socket.socket:
     """A listening socket. UsageError for an address that is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -127,5 +138,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _address(listener: socket.socket) -> str:
+    """One that this machine can reach; a server that listens on all addresses is also on the loopback."""
     host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

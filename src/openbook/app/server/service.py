@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from openbook.app.server.admission import Admission
 from openbook.app.server.errors import Refused
 from openbook.app.server.keys import Caller, Keys
+from openbook.app.server.library import LibraryAnswers
 from openbook.app.server.metrics import Metrics
 from openbook.app.server.settings import ServerSettings
 from openbook.app.server.texts import Texts
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
 
 
 class Service:
-    """Of one server. Routes run on one event loop; what takes long (rendering, tokenizing) runs on `threads`."""
+    """Of one server, at `url`. Routes run on one event loop; what takes long (rendering, tokenizing) runs on `threads`."""
 
-    def __init__(self, settings: ServerSettings, engine: EngineClient, tokenizer: Tokenizer, keys: Keys) -> None:
+    def __init__(
+        self, settings: ServerSettings, engine: EngineClient, tokenizer: Tokenizer, keys: Keys, url: str
+    ) -> None:
         self.settings, self.engine, self.tokenizer, self.keys = settings, engine, tokenizer, keys
         self.admission = Admission(settings.engine.max_num_seqs, settings.max_queue)
         self.metrics = Metrics(settings.name)
         self.threads = ThreadPoolExecutor(2, "openbook-text")
         self.texts = Texts(settings)
+        self.library = LibraryAnswers(settings, url) if settings.library is not None else None
         self.is_draining = False
         self.created = int(time.time())
         self.under_way: set[Answers] = set()
@@ -84,4 +88,6 @@ class Service:
         """The exit code of the engine process."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         await self.texts.close()
+        if self.library is not None:
+            await self.library.close()
         return await self.engine.close()

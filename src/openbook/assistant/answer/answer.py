@@ -90,6 +90,17 @@ class Answer:
     timings_ms: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
+    @property
+    def marked(self) -> str:
+        """The text with [n] after each sentence, and [?] where nothing supports it."""
+        parts: list[str] = []
+        position = 0
+        for sentence in self.sentences:
+            marks = "".join(f"[{n}]" for n in sentence.citations) + ("" if sentence.supported else "[?]")
+            parts += [self.answer[position : sentence.end], marks and f" {marks}"]
+            position = sentence.end
+        return "".join(parts) + self.answer[position:]
+
     def to_json(self) -> dict[str, Any]:
         return {
             "question": self.question,

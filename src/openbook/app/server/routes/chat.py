@@ -8,13 +8,17 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
+from openbook.app.server import library
 from openbook.app.server.answers import Answers
 from openbook.app.server.event_stream import ClientGone, streamed, until_gone
 from openbook.app.server.gate import CallerOf, Gate, ServiceOf
 from openbook.app.server.json_text import JsonReply
+from openbook.app.server.keys import bearer
 from openbook.app.server.prompts import room_for
 from openbook.app.server.render.chat import Heading, chat_chunks, chat_whole
+from openbook.app.server.render.library import library_chunks, library_whole
 from openbook.app.server.requests import chat_request
+from openbook.app.server.service import Service
 from openbook.app.server.shapes.chat import ChatBody
 from openbook.serving.chat.prepare import prepare_chat
 
@@ -24,6 +28,8 @@ router = APIRouter(route_class=Gate)
 @router.post("/v1/chat/completions")
 async def chat_completions(body: ChatBody, request: Request, service: ServiceOf, caller: CallerOf) -> Response:
     """The answer of the model to a chat, whole or as a stream of server-sent events."""
+    if body.model == library.NAME and service.library is not None:
+        return await _from_library(body, request, service)
     service.check_model(body.model)
     asked = chat_request(body, service.max_tokens_room)
     loop = asyncio.get_running_loop()
@@ -38,5 +44,19 @@ async def chat_completions(body: ChatBody, request: Request, service: ServiceOf,
     try:
         async with until_gone(request):
             return JsonReply(await chat_whole(answers, heading, body.count, wants_logprobs=bool(body.logprobs)))
+    except ClientGone:
+        return Response(status_code=499)
+
+
+async def _from_library(body: ChatBody, request: Request, service: Service) -> Response:
+    assert service.library is not None
+    key = bearer(request.headers.get("authorization"))
+    heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), library.NAME)
+    asked = service.library.ask(body, key)
+    if body.stream:
+        return await streamed(request, library_chunks(asked, heading), service.settings.write_timeout_s)
+    try:
+        async with until_gone(request):
+            return JsonReply(library_whole(await asked, heading))
     except ClientGone:
         return Response(status_code=499)

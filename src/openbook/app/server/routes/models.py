@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 from openbook.app.server.errors import Refused
 from openbook.app.server.gate import Gate, ServiceOf
 from openbook.app.server.json_text import JsonReply
+from openbook.app.server.library import NAME
 from openbook.app.server.service import Service
 
 router = APIRouter(route_class=Gate)
@@ -32,6 +33,8 @@ async def model(name: str, service: ServiceOf) -> Response:
 def _listed(service: Service) -> list[dict[str, Any]]:
     texts = service.texts
     named: dict[str, int | None] = {service.settings.name: service.engine.facts.max_seq_len}
+    if service.library is not None:
+        named[NAME] = None
     if texts.embedder is not None:
         named[texts.embedder.name] = texts.embedder.max_tokens
     if texts.reranker_name is not None:

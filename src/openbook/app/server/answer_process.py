@@ -1,0 +1,41 @@
+"""The answer process: questions to the library, answered with the model that is served, asked over HTTP like any client's."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from openbook.core.sandbox.frames import receive
+from openbook.core.threads import set_thread_environment
+from openbook.serving.link.answering import answer_each
+
+_AT_ONCE = 8
+
+
+def main(fd: int) -> None:
+    """Answers [question, history, key] with the answer as JSON and its text with marks; does not return."""
+    connection = socket.socket(fileno=fd)
+    reader = connection.makefile("rb")
+    setup = receive(reader)
+    set_thread_environment(setup["threads"])
+    from openbook.assistant.desk import Library
+    from openbook.serving.endpoint import Endpoint
+    from openbook.serving.remote import RemoteChatModel
+
+    library = Library.open(setup["library"], create=False, precision=setup["precision"])
+
+    def answer(call: list[Any]) -> dict[str, Any]:
+        question, history, key = call
+        model = RemoteChatModel(Endpoint(setup["url"], setup["model"]), key=key)
+        try:
+            found = library.ask(
+                question,
+                model=model,
+                max_wrong=setup["max_wrong"],
+                history=[(asked, said) for asked, said in history],
+            )
+        finally:
+            model.close()
+        return found.to_json() | {"marked": found.marked}
+
+    answer_each(connection, reader, answer, _AT_ONCE)
