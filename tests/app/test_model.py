@@ -130,3 +130,13 @@ def test_a_model_that_is_broken_is_listed_with_the_reason(cli: Cli, made: Path) 
     assert [row.split()[0] for row in rows[:2]] == ["acme/tiny", "broken"]
     assert "cannot be used: config.json cannot be read" in rows[1]
     assert rows[2].startswith("2 models in ")
+
+
+def test_a_conversation_that_outgrows_the_model_goes_on_without_its_oldest_turns(cli: Cli, made: Path) -> None:
+    turns = [f"Tell me more about it, please, for the {number}th time." for number in range(6)]
+    options = ("--max-tokens", 8, "--seed", 1, "--system", "Be kind.")
+    cli("run", "tiny", *options, stdin="\n".join(turns) + "\n")
+    assert "note: the conversation has outgrown the model: the oldest of it is forgotten" in cli.errors
+    cli("run", "tiny", *options, stdin="more " * 200 + "\n", code=2)
+    assert "the limit is 128 with the answer" in cli.errors
+    assert "note:" not in cli.errors

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from openbook.core.messages import ChatModel, Message, SamplingParams
 
 
 def run(
@@ -25,8 +29,7 @@ def run(
     seed: Annotated[int | None, typer.Option("--seed", help="The same draws again.")] = None,
 ) -> None:
     """Chat with a local model in the terminal. An empty line ends it; Ctrl-C ends an answer."""
-    from openbook.app.cli.options import visible
-    from openbook.core.messages import ChatRequest, Message, SamplingParams
+    from openbook.core.messages import Message, SamplingParams
     from openbook.core.threads import set_thread_environment
     from openbook.lm.local import model_directory
 
@@ -46,13 +49,35 @@ def run(
             if not text:
                 break
             history.append(Message.of("user", text))
-            stream = chat.stream(ChatRequest(tuple(history), sampling))
-            pieces: list[str] = []
-            try:
-                for piece in stream:
-                    pieces.append(piece)
-                    print(visible(piece), end="", flush=True)
-            except KeyboardInterrupt:
+            history.append(Message.of("assistant", _answer(chat, history, sampling)))
+
+
+def _answer(chat: ChatModel, history: list[Message], sampling: SamplingParams) -> str:
+    """Prints the answer to the last message as it comes. Of a conversation that has outgrown the model the oldest turns are
+    forgotten, and this is said; a last message that is too long by itself is a UsageError.
+    """
+    from openbook.app.cli.options import visible, warn
+    from openbook.core.errors import UsageError
+    from openbook.core.messages import ChatRequest
+
+    first, is_told = (1 if history[0].role == "system" else 0), False
+    while True:
+        stream = chat.stream(ChatRequest(tuple(history), sampling))
+        pieces: list[str] = []
+        try:
+            for piece in stream:
+                pieces.append(piece)
+                print(visible(piece), end="", flush=True)
+        except KeyboardInterrupt:
+            if isinstance(stream, Generator):
                 stream.close()
-            print()
-            history.append(Message.of("assistant", "".join(pieces)))
+        except UsageError:
+            if pieces or len(history) <= first + 1:
+                raise
+            if not is_told:
+                warn("the conversation has outgrown the model: the oldest of it is forgotten")
+            is_told = True
+            del history[first : first + 2]
+            continue
+        print()
+        return "".join(pieces)

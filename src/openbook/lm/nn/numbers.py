@@ -54,10 +54,10 @@ def read_size(raw: Mapping[str, Any], key: str, default: int | None = None, *, l
 
     Raises KeyError for one that is missing, and ValueError, which names the key, for what is no whole number from `least` on.
     """
-    said = raw[key] if default is None else raw.get(key)
+    said: Any = raw[key] if default is None else raw.get(key)
     if said is None and default is not None:
         return default
-    is_whole = (isinstance(said, int) and not isinstance(said, bool)) or (isinstance(said, float) and said.is_integer())
+    is_whole = said.is_integer() if isinstance(said, float) else isinstance(said, int) and not isinstance(said, bool)
     if not is_whole or not least <= said <= _LARGEST:
         raise ValueError(f"{key} {said!r} must be a whole number, {least} or more and at most {_LARGEST:,}")
     return int(said)
