@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import openai
 import pytest
 
 from app.server.serving import Server, serving
+from lm.checkpoints import tiny
 
 LONG: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Go on."}],
@@ -133,6 +135,24 @@ def test_a_killed_engine_turns_health_red_and_ends_streams(model: Path, home: Pa
             assert refused.status_code == 503 and "start the server again" in refused.text
             assert server.metric("openbook:engine_up") == 0
         assert server.end() == 1
+
+
+def test_the_engine_ends_when_the_server_is_killed(model: Path, home: Path) -> None:
+    with serving(model, home) as server:
+        engine = Path(f"/proc/{server.engine_pid()}")
+        server.process.kill()
+        until(lambda: not engine.exists() or engine.joinpath("stat").read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+def test_a_tokenizer_of_another_model_is_told(model: Path, home: Path) -> None:
+    other = home / "other"
+    shutil.copytree(model, other)
+    tiny(other, **{"vocab_size": 100})
+    command = [sys.executable, "-m", "openbook", "serve", "--model", str(other), "--port", "0", "--threads", "1"]
+    done = subprocess.run(
+        command, env=os.environ | {"OPENBOOK_HOME": str(home)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "tokenizer" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_an_end_in_order_lets_answers_finish(model: Path, home: Path) -> None:

@@ -33,12 +33,17 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def _caller(request: Request) -> Caller:
+async def _service(request: Request) -> Service:
+    """A coroutine, as `_caller`: the framework would send a plain function to a thread."""
+    return service_of(request)
+
+
+async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
 
 
-ServiceOf = Annotated[Service, Depends(service_of)]
+ServiceOf = Annotated[Service, Depends(_service)]
 CallerOf = Annotated[Caller, Depends(_caller)]
 
 

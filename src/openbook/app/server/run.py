@@ -18,6 +18,7 @@ from openbook.app.server.service import Service
 from openbook.app.server.settings import ServerSettings
 from openbook.core.errors import OpenbookError, UsageError
 from openbook.lm.tokenizers.tokenizer import Tokenizer
+from openbook.lm.tokenizers.vocabulary import check_vocabulary
 from openbook.serving.link.client import EngineClient
 
 _BACKLOG = 2_048
@@ -62,7 +63,8 @@ async def _serve(
         await asyncio.wait({serving, loading}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             try:
-                await loading
+                facts = await loading
+                check_vocabulary(tokenizer, facts.vocab_size)
                 on_ready(service, _address(listener))
             except OpenbookError as refused:
                 error = refused
@@ -87,6 +89,7 @@ def _config(service: Service) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=int(settings.drain_s + _LAST_WORDS_S),
         backlog=_BACKLOG,

@@ -124,8 +124,8 @@ class EngineClient:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
-        if not await self._has_ended(_END_S):
-            self._process.terminate()
+        if not self._ready.done() or not await self._has_ended(_END_S):
+            self._process.terminate()  # one that still loads does not look at its socket
             if not await self._has_ended(_END_S):
                 self._process.kill()
         if not self._ready.done():
