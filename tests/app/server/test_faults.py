@@ -25,6 +25,8 @@ import pytest
 
 from app.server.serving import Server, serving
 from lm.checkpoints import tiny
+from openbook.lm.gguf.write import write_gguf
+from openbook.lm.load import load_model
 
 LONG: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Go on."}],
@@ -264,3 +266,15 @@ def test_a_port_that_is_taken_is_told(model: Path, home: Path) -> None:
             check=False,
         )
     assert done.returncode == 2 and "--port" in done.stderr
+
+
+def test_a_gguf_file_is_served_and_brings_no_torch_either(model: Path, home: Path) -> None:
+    path = home / "small.gguf"
+    write_gguf(load_model(model), model, path, "f32")
+    with serving(path, home) as server:
+        asked = {"messages": LONG["messages"], "max_tokens": 4, "temperature": 0, "ignore_eos": True}
+        with server.http() as http:
+            said = http.post("/v1/chat/completions", json=asked | {"model": "small"}).json()
+        assert said["usage"]["completion_tokens"] == 4
+        mapped = Path(f"/proc/{server.process.pid}/maps").read_text()
+        assert not [name for name in ("libtorch", "llvmlite") if name in mapped]

@@ -272,11 +272,11 @@ def _generation_eos(directory: Path) -> tuple[int, ...]:
 def _from_gguf(path: Path) -> Tokenizer:
     from tempfile import TemporaryDirectory
 
-    from openbook.lm.gguf.read import GgufFile
+    from openbook.lm.gguf.header import read_header
     from openbook.lm.gguf.vocabulary import write_tokenizer
 
     with TemporaryDirectory() as folder:
-        write_tokenizer(GgufFile(path).keys_read, Path(folder))
+        write_tokenizer(read_header(path).keys, Path(folder))  # no torch: a server reads its tokenizer here
         loaded = Tokenizer.load(folder)
     loaded.source = str(path)
     return loaded
