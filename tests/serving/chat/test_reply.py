@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lm.tokenizers.vocabularies import FORMATS
 from openbook.core.messages import SamplingParams, ToolCall
 from openbook.lm.tokenizers.default import default_tokenizer
+from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving.chat.events import (
     ChatEvent,
     Finished,
@@ -176,3 +179,12 @@ def test_an_answer_that_breaks_its_schema_is_told_as_an_error_and_one_that_was_c
     ]:
         _, said = told(one, prepared, one.encode(text, False), reason=reason)
         assert said[-1].reason == found  # type: ignore[union-attr]
+
+
+def test_sentencepiece_goes_on_with_the_space_between_words(tmp_path: Path) -> None:
+    one = Tokenizer.load(FORMATS["llama"](tmp_path))
+    prepared = prepare_completion(one, "The", SamplingParams(logprobs=0))
+    ids = one.encode("ferry at 渡轮🚢", False)
+    reply, _ = told(one, prepared, ids)
+    assert reply.whole.text == " ferry at 渡轮🚢"
+    assert b"".join(logprob.raw for logprob in reply.whole.logprobs).decode() == reply.whole.text

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm.checkpoints import TINY
+from lm.tokenizers.vocabularies import FORMATS
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import (
     ChoiceFormat,
@@ -24,9 +26,11 @@ from openbook.core.messages import (
     SamplingParams,
 )
 from openbook.lm.load import new_model
+from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving.chat.constraint import GrammarCompiler
 from openbook.serving.chat.local import LocalChatModel
-from openbook.serving.chat.prepare import prepare_chat
+from openbook.serving.chat.prepare import prepare_chat, prepare_completion
+from openbook.serving.chat.vocabulary import token_bytes
 from openbook.serving.engine.core import EngineCore
 from openbook.serving.engine.loop import EngineLoop
 from serving.chat.talk import TOOLS, asked, tokenizer
@@ -211,3 +215,26 @@ def test_a_fork_goes_on_in_a_grammar_of_its_own() -> None:
     texts = [tokenizer("qwen3").decode(each, skip_special_tokens=True) for each in tokens.values()]
     assert len(set(texts)) == 2
     assert all(8 <= len(json.loads(text)) <= 12 for text in texts)
+
+
+@pytest.mark.parametrize("name", ["llama", "roberta, space"])
+def test_tokenizers_that_put_a_space_in_front(name: str, tmp_path: Path) -> None:
+    one = Tokenizer.load(FORMATS[name](tmp_path))
+    compiler = GrammarCompiler(lambda: one, one.vocab_size, one.eos_ids)
+    form = JsonFormat({"type": "array", "items": {"enum": ["the ferry"]}, "minItems": 2, "maxItems": 2})
+    grammar = prepare_completion(one, "x", SamplingParams(), response_format=form).params.constraint
+    assert grammar is not None
+    state, raw = compiler(grammar), b""
+    while not state.is_done:
+        token = int(state.allowed().nonzero()[0][0])
+        raw += token_bytes(one, token)
+        state.push(token)
+    assert json.loads(raw) == ["the ferry", "the ferry"]
+
+
+def test_tokenizers_whose_tokens_are_no_text_are_refused(tmp_path: Path) -> None:
+    one = Tokenizer.load(FORMATS["bert"](tmp_path))
+    with pytest.raises(UsageError, match="no pieces of text"):
+        GrammarCompiler(lambda: one, one.vocab_size, [3])('start: "a"')
+    with pytest.raises(UsageError, match="no end token"):
+        GrammarCompiler(lambda: one, one.vocab_size, [])('start: "a"')

@@ -104,7 +104,24 @@ class _Words:
         self.tokens = [token_bytes(tokenizer, number) for number in range(vocab_size)]
         self.special_token_ids = sorted(tokenizer.special_ids)
         self._tokenizer = tokenizer
+        special = tokenizer.special_ids
+        self._known = {raw: number for number, raw in enumerate(self.tokens) if raw and number not in special}
+        self._longest = max(map(len, self._known), default=1)
 
     def __call__(self, text: bytes | str) -> list[int]:
-        plain = text.decode("utf-8", "ignore") if isinstance(text, bytes) else text
-        return self._tokenizer.encode(plain, add_special_tokens=False)
+        """How the model would write `text`; some tokenizers put a space in front, and then its longest tokens are taken."""
+        raw = text if isinstance(text, bytes) else text.encode()
+        ids = self._tokenizer.encode(raw.decode("utf-8", "ignore"), add_special_tokens=False)
+        is_exact = all(number < len(self.tokens) for number in ids)
+        return ids if is_exact and b"".join(self.tokens[number] for number in ids) == raw else self._greedy(raw)
+
+    def _greedy(self, raw: bytes) -> list[int]:
+        ids = []
+        while raw:
+            sizes = range(min(self._longest, len(raw)), 0, -1)
+            size = next((size for size in sizes if raw[:size] in self._known), 0)
+            if not size:
+                break  # a byte without a token: what follows is not forced
+            ids.append(self._known[raw[:size]])
+            raw = raw[size:]
+        return ids
