@@ -166,7 +166,10 @@ class Answers:
             answer.began_s = now
             metrics.first_token(now - self._came_s, len(answer.prepared.prompt), event.num_cached)
             for other in answer.then:
-                self._submit(other)
+                try:
+                    self._submit(other)
+                except OpenbookError as error:  # the engine has ended meanwhile
+                    self._said.put_nowait((other, error))
         else:
             metrics.next_token(now - answer.last_s)
         answer.last_s = now

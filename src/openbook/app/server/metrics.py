@@ -40,9 +40,12 @@ class Metrics:
         self._refused = Counter(
             "openbook:requests_refused", "Requests that were refused, by status.", ("status",), registry=self._registry
         )
+        self._computed = self._counter(
+            "openbook:engine_tokens", "Tokens that the engine chose, also for clients that left."
+        )
         self._inside = Gauge("openbook:sequences_inside", "Sequences taken in and not ended.", registry=self._registry)
         self._up = Gauge("openbook:engine_up", "1 while the engine process serves.", registry=self._registry)
-        self._num_preempted = 0
+        self._num_preempted = self._num_computed = 0
 
     def begun(self, prompt_tokens: int) -> None:
         self._prompt.inc(prompt_tokens)
@@ -73,7 +76,8 @@ class Metrics:
         self._waiting.set(stats.waiting)
         self._blocks.set(stats.blocks_in_use / facts.num_blocks if facts is not None else 0)
         self._preempted.inc(max(stats.num_preempted - self._num_preempted, 0))
-        self._num_preempted = stats.num_preempted
+        self._computed.inc(max(stats.num_tokens - self._num_computed, 0))
+        self._num_preempted, self._num_computed = stats.num_preempted, stats.num_tokens
         return generate_latest(self._registry)
 
     def _gauge(self, name: str, what: str) -> Gauge:

@@ -191,7 +191,7 @@ class EngineClient:
             return
         self.fault = self.fault or ModelUnavailable("the engine process ended", "start the server again")
         self.ended.set()
-        self.stats = EngineStats()
+        self.stats = EngineStats(num_preempted=self.stats.num_preempted, num_tokens=self.stats.num_tokens)
         waiting, self._deliver = self._deliver, {}
         for deliver in waiting.values():
             deliver(self.fault)

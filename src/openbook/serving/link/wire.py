@@ -47,12 +47,13 @@ class EngineFacts:
 
 
 class EngineStats(NamedTuple):
-    """Sequences and blocks after a step."""
+    """Sequences and blocks after a step. `num_tokens`: chosen since the start, for whoever."""
 
     running: int = 0
     waiting: int = 0
     blocks_in_use: int = 0
     num_preempted: int = 0
+    num_tokens: int = 0
 
 
 def pack_params(params: SamplingParams) -> dict[str, Any]:
