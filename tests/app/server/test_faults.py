@@ -196,7 +196,11 @@ def test_a_client_that_does_not_read_is_dropped(model: Path, home: Path) -> None
             aborted = r'vllm:request_success_total{finished_reason="abort",model_name="tiny"}'
             with server.http() as http:
                 assert aborted in http.get("/metrics").text
-        until(lambda: server.metric("vllm:kv_cache_usage_perc") == 0)
+            until(lambda: server.metric("vllm:kv_cache_usage_perc") == 0)
+            assert (
+                server.end(timeout_s=20) == 0
+            )  # a connection that lingered would hold it up until all time to drain is over
+        assert "Traceback" not in "".join(server.errors) and "ASGI" not in "".join(server.errors)
 
 
 def test_a_request_that_never_comes_whole_is_dropped_and_a_large_one_refused(server: Server) -> None:

@@ -53,6 +53,7 @@ class EventStream(Response):
             abort = scope.get("extensions", {}).get(ABORT)
             if abort is not None:
                 abort["abort"]()
+                await asyncio.sleep(0)  # the connection learns that it is lost
         finally:
             await self._pieces.aclose()
 
