@@ -32,6 +32,7 @@ MISTRAL = '[TOOL_CALLS][{"name": "weather", "arguments": {"place": "a"}}]'
 MISTRAL_TWO = (
     '[TOOL_CALLS] [{"name": "weather", "arguments": {"place": "a"}}, {"name": "clock", "arguments": {"zone": "b"}}]'
 )
+THOUGHT = "<think>\nHm.\n</think>\n\n"
 NEEDS_A = {"type": "object", "required": ["a"]}
 LIST = {"type": "array", "items": {"$ref": "#/$defs/n"}, "$defs": {"n": {"type": "integer"}}}
 UNWANTED = ToolDefinition("a", parameters={"properties": {"x": {"not": {}}}})
@@ -65,8 +66,8 @@ def follows(form: str, request: ChatRequest, text: str) -> bool:
         ("chatml", {"tool_choice": "required", "allows_parallel_calls": False}, [QWEN_CLOCK], [f"{QWEN}\n{QWEN}"]),
         ("chatml", {"tool_choice": "required"}, [], [QWEN.replace('"a"', "3"), QWEN.replace("place", "where")]),
         ("chatml", {"tool_choice": "auto"}, ["Hello", QWEN, QWEN.replace('"a"', "3")], []),
-        ("qwen3", {"tool_choice": "required"}, [QWEN, f"<think>\nHm.\n</think>\n\n{QWEN}"], ["<think>\nHm.\n</think>\n\nNo"]),
-        ("qwen3", {"tool_choice": "required", "reasoning": False}, [QWEN], [f"<think>\nHm.\n</think>\n\n{QWEN}"]),
+        ("qwen3", {"tool_choice": "required"}, [QWEN], [THOUGHT + QWEN]),
+        ("qwen3", {"tool_choice": "required", "reasoning": True}, [QWEN, THOUGHT + QWEN], [THOUGHT + "No"]),
         ("llama3", {"tool_choice": "required"}, [LLAMA], ["Hello", LLAMA.replace("weather", "other"), f"{LLAMA}; {LLAMA}"]),
         ("mistral", {"tool_choice": "required"}, [MISTRAL, MISTRAL_TWO], ["Hello", MISTRAL[1:]]),
         ("mistral", {"tool_choice": NamedTool("weather")}, [MISTRAL], [MISTRAL_TWO]),
@@ -117,14 +118,18 @@ def test_formats_as_a_grammar(form: object, right: list[str], wrong: list[str]) 
     assert made.params.constraint is not None
 
 
-def test_a_format_may_be_thought_about_where_the_model_thinks() -> None:
+def test_a_format_is_thought_about_where_that_is_asked_for() -> None:
     yes = ChoiceFormat(("yes",))
-    thought = "<think>\nIs it?\n</think>\n\nyes"
-    assert follows("qwen3", asked(response_format=yes), thought)
-    assert follows("qwen3", asked(response_format=yes), "yes")
-    assert not follows("qwen3", asked(response_format=yes, reasoning=False), thought)
-    assert not follows("chatml", asked(response_format=yes), thought)
-    assert follows("chatml", asked(response_format=yes, reasoning=True), thought)
+    for form in ("qwen3", "chatml"):
+        assert follows(form, asked(response_format=yes), "yes")
+        assert not follows(form, asked(response_format=yes), THOUGHT + "yes")
+        assert follows(form, asked(response_format=yes, reasoning=True), THOUGHT + "yes")
+    # The template is told: it writes the empty thought of a model that does not think.
+    one = tokenizer("qwen3")
+    assert one.decode(prepare_chat(one, asked(response_format=yes)).prompt).endswith("<think>\n\n</think>\n\n")
+    assert not one.decode(prepare_chat(one, asked(response_format=yes, reasoning=True)).prompt).endswith("</think>\n\n")
+    strict = asked(tools=tuple(replace(tool, is_strict=True) for tool in TOOLS))
+    assert follows("qwen3", strict, THOUGHT + QWEN)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm.checkpoints import TINY
+from lm.checkpoints import TINY, tiny
 from lm.tokenizers.vocabularies import FORMATS
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import (
@@ -98,7 +98,7 @@ def test_json_that_follows_any_schema(
     qwen: LocalChatModel, schema: dict[str, Any], seed: int, temperature: float
 ) -> None:
     sampling = SamplingParams(temperature=temperature, seed=seed, max_tokens=700)
-    answer = qwen.complete(asked(sampling=sampling, response_format=JsonFormat(schema), reasoning=False))
+    answer = qwen.complete(asked(sampling=sampling, response_format=JsonFormat(schema)))
     assert answer.finish_reason == "stop"
     jsonschema.validate(json.loads(answer.text), schema)
 
@@ -108,7 +108,7 @@ def test_every_format_in_every_template(chat: LocalChatModel, seed: int) -> None
     sampling = SamplingParams(temperature=1.0, seed=seed, max_tokens=200)
 
     def said(form: object) -> str:
-        answer = chat.complete(asked(sampling=sampling, response_format=form, reasoning=False))
+        answer = chat.complete(asked(sampling=sampling, response_format=form))
         assert answer.finish_reason == "stop"
         return answer.text
 
@@ -121,7 +121,7 @@ def test_every_format_in_every_template(chat: LocalChatModel, seed: int) -> None
 def test_forced_calls_in_every_template(chat: LocalChatModel, seed: int) -> None:
     sampling = SamplingParams(temperature=1.0, seed=seed, max_tokens=900)
     for more in ({"tool_choice": NamedTool("weather")}, {"tool_choice": "required", "allows_parallel_calls": False}):
-        request = asked(sampling=sampling, tools=TOOLS, reasoning=False, **more)
+        request = asked(sampling=sampling, tools=TOOLS, **more)
         answer = chat.complete(request)
         assert answer.finish_reason == "tool_calls"
         (call,) = answer.tool_calls
@@ -133,19 +133,19 @@ def test_forced_calls_in_every_template(chat: LocalChatModel, seed: int) -> None
 
 def test_an_answer_that_is_cut_says_so(qwen: LocalChatModel) -> None:
     form = JsonFormat({"type": "string", "minLength": 50})
-    answer = qwen.complete(asked(sampling=SamplingParams(max_tokens=9), response_format=form, reasoning=False))
+    answer = qwen.complete(asked(sampling=SamplingParams(max_tokens=9), response_format=form))
     assert (answer.finish_reason, answer.completion_tokens) == ("length", 9)
 
 
 def test_a_complete_grammar_ends_the_answer_without_an_end_token(qwen: LocalChatModel) -> None:
     for ignores in (False, True):
         sampling = SamplingParams(max_tokens=50, ignore_eos=ignores)
-        answer = qwen.complete(asked(sampling=sampling, response_format=ChoiceFormat(("yes",)), reasoning=False))
+        answer = qwen.complete(asked(sampling=sampling, response_format=ChoiceFormat(("yes",))))
         assert (answer.text, answer.finish_reason, answer.completion_tokens) == ("yes", "stop", 3)
 
 
 def test_logprobs_are_of_what_may_come(qwen: LocalChatModel) -> None:
-    request = asked(sampling=SamplingParams(logprobs=5), response_format=ChoiceFormat(("ab", "cd")), reasoning=False)
+    request = asked(sampling=SamplingParams(logprobs=5), response_format=ChoiceFormat(("ab", "cd")))
     told = [one for event in qwen.events(request) if (logprobs := getattr(event, "logprobs", ())) for one in logprobs]
     assert [len(one.likeliest) for one in told] == [2, 1]
     assert all(logprob > -inf for one in told for _, _, logprob in one.likeliest)
@@ -156,8 +156,8 @@ def test_a_request_whose_bias_forbids_what_its_grammar_wants_fails_alone(qwen: L
     yes = tokenizer("qwen3").encode("y", False)[0]
     form = ChoiceFormat(("yes",))
     requests = [
-        asked(sampling=SamplingParams(logit_bias=((yes, -inf),)), response_format=form, reasoning=False),
-        asked(response_format=form, reasoning=False),
+        asked(sampling=SamplingParams(logit_bias=((yes, -inf),)), response_format=form),
+        asked(response_format=form),
     ]
     found = dict(qwen.complete_many(requests))
     assert isinstance(found[0], ModelUnavailable)
@@ -181,9 +181,7 @@ def requests_of_many() -> list[tuple[list[int], SamplingParams]]:
             "maxItems": 12,
         }
         sampling = SamplingParams(temperature=1.0, seed=seed, max_tokens=120)
-        prepared = prepare_chat(
-            tokenizer("qwen3"), asked(sampling=sampling, response_format=JsonFormat(schema), reasoning=False)
-        )
+        prepared = prepare_chat(tokenizer("qwen3"), asked(sampling=sampling, response_format=JsonFormat(schema)))
         found.append((prepared.prompt, prepared.params))
     return found
 
@@ -238,3 +236,20 @@ def test_tokenizers_whose_tokens_are_no_text_are_refused(tmp_path: Path) -> None
         GrammarCompiler(lambda: one, one.vocab_size, [3])('start: "a"')
     with pytest.raises(UsageError, match="no end token"):
         GrammarCompiler(lambda: one, one.vocab_size, [])('start: "a"')
+
+
+def test_the_example_of_the_docs_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = tokenizer("qwen3")
+    changes = {"vocab_size": ROWS, "max_position_embeddings": 4_096, "eos_token_id": one.eos_id}
+    tiny(tmp_path / "mine", **changes)
+    one.save(tmp_path / "mine")
+    page = Path(__file__).resolve().parents[3] / "docs" / "structure.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code.replace("max_tokens=200", "max_tokens=200, temperature=1.0, seed=1"), str(page), "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("} stop")
+    assert said[1].startswith("(ToolCall(id='call_")
+    assert said[1].endswith("tool_calls")

@@ -15,7 +15,7 @@ Named = dict[str, object]
 """A part of a grammar under its own name."""
 
 _ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-_LONGEST = 500_000
+_LONGEST = 200_000
 _EXACT = 2**53
 _UNCHECKED = "no tokenizer"  # a warning: special tokens are looked up where the vocabulary is
 _SCHEMA_PREFIX = "failed to compile JSON schema: "
@@ -58,6 +58,10 @@ def check_schema(schema: object) -> None:
 
     if not isinstance(schema, Mapping | bool):
         raise UsageError(f"the schema is {type(schema).__name__}", "give an object, or true")
+    try:
+        _check_size(json.dumps(schema), "schema")
+    except (TypeError, RecursionError) as error:
+        raise UsageError(f"the schema is no JSON: {error}", "give objects, lists, texts and numbers") from None
     kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
         kind.check_schema(schema)
@@ -89,13 +93,17 @@ def grammar(lark: str, parts: list[Named]) -> str:
     from llguidance import LLMatcher
 
     text = json.dumps({"grammars": [{"lark_grammar": lark}, *parts]})
-    if len(text) > _LONGEST:
-        raise UsageError(f"the grammar has {len(text):,} characters", f"{_LONGEST:,} are allowed: make it smaller")
+    _check_size(text, "grammar")
     is_error, said = LLMatcher.validate_grammar_with_warnings(text)
     wrong = [one for one in said if is_error or not one.startswith(_UNCHECKED)]
     if wrong:
         raise grammar_error("; ".join(wrong))
     return text
+
+
+def _check_size(text: str, what: str) -> None:
+    if len(text) > _LONGEST:
+        raise UsageError(f"the {what} has {len(text):,} characters", f"{_LONGEST:,} are allowed: make it smaller")
 
 
 def grammar_error(said: str) -> UsageError:

@@ -13,8 +13,8 @@ from openbook.serving.chat.calls import CallSyntax
 from openbook.serving.chat.check import Schema
 from openbook.serving.chat.grammar import answer_part, grammar
 from openbook.serving.chat.reading import Reading
-from openbook.serving.chat.syntax import MISTRAL, call_syntax
-from openbook.serving.chat.tools import check_tools, choice_of, guided, plain_tools, with_short_ids
+from openbook.serving.chat.syntax import MISTRAL, call_syntax, mark_of
+from openbook.serving.chat.tools import check_tools, choice_of, guided, is_guided, plain_tools, with_short_ids
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
     syntax = call_syntax(tokenizer) if choice != "none" else None
     if choice != "none":
         check_tools(tokenizer, request, syntax)
+    reasoning = thinking.wanted(tokenizer, request.reasoning, is_guided(request))
     messages = with_short_ids(request.messages) if call_syntax(tokenizer) is MISTRAL else request.messages
     rendered = tokenizer.render(
         messages,
@@ -43,10 +44,11 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
         add_generation_prompt=True,
         spans=False,
         literal=tokenizer.is_byte_level,  # what people type is text: "<|im_end|>" in a question ends no turn
-        **thinking.variables(tokenizer, request.reasoning),
+        **thinking.variables(tokenizer, reasoning),
     )
     thoughts = thinking.state(tokenizer, rendered.text, request.reasoning)
-    guide = guided(tokenizer, request, syntax, thoughts)
+    may_think = thinking.may_precede(tokenizer, thoughts, reasoning)
+    guide = guided(tokenizer, request, syntax, thinking.rules(thoughts, mark_of(tokenizer)) if may_think else "")
     reading = Reading(
         stop=request.sampling.stop,
         wants_logprobs=request.sampling.logprobs is not None,

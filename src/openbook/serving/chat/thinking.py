@@ -11,12 +11,19 @@ from openbook.serving.chat.grammar import quoted
 from openbook.serving.chat.syntax import TEXT, Mark
 from openbook.serving.chat.thoughts import BEGIN, END
 
-__all__ = ["BEGIN", "END", "Thoughts", "may_precede", "rules", "state", "variables"]
+__all__ = ["BEGIN", "END", "Thoughts", "may_precede", "rules", "state", "variables", "wanted"]
 
 Thoughts = Literal["none", "may come", "are open"]
 
 _SWITCHES = ("enable_thinking", "thinking")
 """What templates call it: Qwen and most others; DeepSeek and Granite."""
+
+
+def wanted(tokenizer: Tokenizer, reasoning: bool | None, is_guided: bool) -> bool | None:
+    """What the template is told. An answer that is guided from its first token on does not think unless it is asked to: thoughts
+    have no end that a grammar could bring about.
+    """
+    return False if reasoning is None and is_guided and _switches(tokenizer) else reasoning
 
 
 def variables(tokenizer: Tokenizer, reasoning: bool | None) -> dict[str, Any]:
@@ -44,7 +51,8 @@ def state(tokenizer: Tokenizer, prompt: str, reasoning: bool | None) -> Thoughts
 
 def may_precede(tokenizer: Tokenizer, thoughts: Thoughts, reasoning: bool | None) -> bool:
     """Whether a guided answer may think first: where it has begun to, is asked to, or the template makes it a habit."""
-    return thoughts == "are open" or (thoughts == "may come" and (reasoning is True or bool(_switches(tokenizer))))
+    is_habit = reasoning is None and bool(_switches(tokenizer))
+    return thoughts == "are open" or (thoughts == "may come" and (reasoning is True or is_habit))
 
 
 def rules(thoughts: Thoughts, mark: Mark) -> str:

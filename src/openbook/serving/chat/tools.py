@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from openbook.core.errors import UsageError
 from openbook.core.messages import ChatRequest, Message, NamedTool, ToolChoice, ToolDefinition
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.serving.chat import thinking
 from openbook.serving.chat.calls import CallSyntax
 from openbook.serving.chat.check import Schema
 from openbook.serving.chat.grammar import Named, answer_part, grammar
@@ -67,10 +66,22 @@ def plain_tools(tools: Sequence[ToolDefinition]) -> list[dict[str, Any]]:
     ]
 
 
-def guided(tokenizer: Tokenizer, request: ChatRequest, syntax: CallSyntax | None, thoughts: thinking.Thoughts) -> Guide:
-    """The grammar of the whole answer: calls where they are forced, else the format, beside calls where both may come."""
+def is_guided(request: ChatRequest) -> bool:
+    """Whether the answer follows a grammar from its first token on."""
+    return request.response_format is not None or _is_forced(choice_of(request))
+
+
+def _is_forced(choice: ToolChoice) -> bool:
+    return choice == "required" or isinstance(choice, NamedTool)
+
+
+def guided(tokenizer: Tokenizer, request: ChatRequest, syntax: CallSyntax | None, thoughts: str) -> Guide:
+    """The grammar of the whole answer: calls where they are forced, else the format, beside calls where both may come.
+
+    `thoughts`: the rules of what may precede it, empty for nothing.
+    """
     choice, form, mark = choice_of(request), request.response_format, mark_of(tokenizer)
-    is_forced = choice == "required" or isinstance(choice, NamedTool)
+    is_forced = _is_forced(choice)
     is_strict = choice == "auto" and any(tool.is_strict for tool in request.tools)
     if not (is_forced or is_strict or form):
         return Guide(None, {})
@@ -91,11 +102,8 @@ def guided(tokenizer: Tokenizer, request: ChatRequest, syntax: CallSyntax | None
     if form and not is_forced:
         parts.append(answer_part(form))
         kinds.append("@answer")
-    lead = ""
-    if thinking.may_precede(tokenizer, thoughts, request.reasoning):
-        rules.append(thinking.rules(thoughts, mark))
-        lead = "thoughts "
-    return Guide(grammar("\n".join([f"start: {lead}({' | '.join(kinds)})", *rules]), parts), schemas)
+    lead = "thoughts " if thoughts else ""
+    return Guide(grammar("\n".join([f"start: {lead}({' | '.join(kinds)})", *rules, thoughts]), parts), schemas)
 
 
 def with_short_ids(messages: Sequence[Message]) -> tuple[Message, ...]:
