@@ -15,6 +15,7 @@ import pytest
 
 import tiny_bert
 from app.server.serving import Server, serving
+from command_line import Cli
 from openbook.library.embed.open import open_embedder
 from openbook.library.embed.pairs import CrossEncoder
 
@@ -102,3 +103,10 @@ def test_a_killed_library_process_begins_again(texts: Server) -> None:
     assert client.chat.completions.create(
         model="tiny", messages=[{"role": "user", "content": "a"}], max_tokens=2
     ).choices
+
+
+@pytest.mark.parametrize("option", ["--embedder", "--reranker"])
+def test_a_directory_without_a_model_is_told_at_the_start(model: Path, tmp_path: Path, option: str) -> None:
+    cli = Cli(tmp_path)
+    cli("serve", "--model", model, "--port", 0, option, tmp_path / "nothing", code=1)
+    assert "nothing" in cli.errors

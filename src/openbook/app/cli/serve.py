@@ -18,7 +18,7 @@ _SOME_FAILED = 4
 
 def serve(
     documents: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DOCS]...", help="Files and folders that the library gets first.")
+        list[Path] | None, typer.Argument(metavar="DOCS", help="Files and folders that the library gets first.")
     ] = None,
     *,
     model: Annotated[

@@ -9,6 +9,7 @@ from openbook.app.server.errors import Refused
 from openbook.app.server.settings import ServerSettings
 from openbook.core.threads import available_cpus
 from openbook.library.embed.describe import LocalEmbedderDescription, describe_default, describe_directory
+from openbook.lm.families.bert_config import BertConfig
 from openbook.serving.link.worker import Worker
 
 _MODULE = "openbook.app.server.library_process"
@@ -34,11 +35,13 @@ class Texts:
     """An embedder and a reranker in a process of their own, which begins at the first call."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        """ModelUnavailable for an embedder that cannot be used."""
+        """ModelUnavailable for an embedder or a reranker that cannot be used, as far as its settings tell."""
         self._max_queue = settings.max_queue
         self.embedder: LocalEmbedderDescription | None = (
             describe_directory(settings.embedder) if settings.embedder is not None else describe_default()
         )
+        if settings.reranker is not None:
+            BertConfig.read(settings.reranker)
         self.reranker_name = settings.reranker.name if settings.reranker is not None else None
         setup = {
             "embedder": str(self.embedder.directory) if self.embedder is not None else "",
