@@ -53,6 +53,11 @@ class Message:
     def of(cls, role: Role, text: str) -> Message:
         return cls(role, (TextPart(text),))
 
+    @classmethod
+    def result_of(cls, call: ToolCall, text: str) -> Message:
+        """What `call` gave, as the next message of the chat."""
+        return cls("tool", (TextPart(text),), tool_call_id=call.id)
+
     @property
     def text(self) -> str:
         return "".join(part.text for part in self.content if isinstance(part, TextPart))
@@ -169,6 +174,13 @@ class Completion:
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
     cached_tokens: int = 0
+
+    @property
+    def message(self) -> Message:
+        """The answer as a message of the chat that goes on."""
+        return Message(
+            "assistant", (TextPart(self.text),) if self.text else (), self.tool_calls, reasoning=self.reasoning
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from openbook.core.errors import UsageError
 from openbook.core.messages import (
     ChatRequest,
     ChoiceFormat,
+    Completion,
     GrammarFormat,
     JsonFormat,
     Message,
@@ -195,6 +196,19 @@ def test_templates_that_open_thoughts_by_themselves() -> None:
     assert prepare_chat(switched, asked(reasoning=False)).reading.thoughts == "none"
 
 
+def test_a_format_behind_a_thought_that_the_prompt_has_opened() -> None:
+    one = with_template("{{ messages[0].content }}<think>\n")
+    grammar = prepare_chat(one, asked(response_format=ChoiceFormat(("yes",)))).params.constraint
+    assert grammar is not None
+    for text, is_right in (("Is it?\n</think>\n\nyes", True), ("yes", False), ("Hm.</think>no", False)):
+        state = compiler("chatml")(grammar)
+        is_allowed = True
+        for token in one.encode(text, False):
+            is_allowed = is_allowed and bool(state.allowed()[token])
+            state.push(token)
+        assert (is_allowed and state.is_done) == is_right
+
+
 def test_no_tools_in_the_prompt_where_none_may_be_called() -> None:
     one = tokenizer("chatml")
     none = prepare_chat(one, asked(tools=TOOLS, tool_choice="none"))
@@ -206,11 +220,8 @@ def test_no_tools_in_the_prompt_where_none_may_be_called() -> None:
 def test_calls_and_their_results_come_back_to_the_model(form: str) -> None:
     one = tokenizer(form)
     call = ToolCall("call_0123456789", "weather", '{"place": "Köln"}')
-    chat = (
-        Message.of("user", "Weather?"),
-        Message("assistant", (), (call,)),
-        replace(Message.of("tool", "grey"), tool_call_id=call.id),
-    )
+    answer = Completion("", "tool_calls", tool_calls=(call,))
+    chat = (Message.of("user", "Weather?"), answer.message, Message.result_of(call, "grey"))
     text = one.decode(prepare_chat(one, ChatRequest(chat, tools=TOOLS)).prompt)
     assert '"name": "weather"' in text
     assert '{"place": "Köln"}' in text
