@@ -20,6 +20,9 @@ from openbook.serving.chat.check import mismatch
         ("[" * 100_000, True, "it is no JSON"),
         ('"a"', {"oneOf": [{"type": "string"}, {"pattern": "a"}]}, ""),
         ('{"b": 1}', {"additionalProperties": False}, "Additional properties"),
+        ("0.3", {"multipleOf": 0.1}, ""),
+        ("0.35", {"multipleOf": 0.1}, "0.35 is not a multiple of 0.1"),
+        ('"a"', {"multipleOf": 0.1}, ""),
         ('{"b": 1}', {"patternProperties": {"b": {}}, "additionalProperties": False}, ""),
         (
             '{"b": 1}',

@@ -180,7 +180,12 @@ def with_template(source: str) -> Tokenizer:
 
 
 def test_templates_that_call_tools_in_no_known_format_are_refused() -> None:
-    for source in ("{{ messages[0].content }}", "<tool_call><function={{ tools }}>", "[TOOL_CALLS]x[ARGS]{{ tools }}"):
+    for source in (
+        "{{ messages[0].content }}",
+        "<tool_call><function={{ tools }}>",
+        "[TOOL_CALLS]x[ARGS]{{ tools }}",
+        "<tool_call>x<arg_key>",
+    ):
         with pytest.raises(UsageError, match="no format that is known"):
             prepare_chat(with_template(source), asked(tools=TOOLS))
         assert prepare_chat(with_template(source), asked()).reading.syntax is None

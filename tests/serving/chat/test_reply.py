@@ -159,6 +159,14 @@ def test_what_goes_wrong_is_the_last_event() -> None:
     assert (end.reason, end.usage.completion) == ("error", 0)
 
 
+def test_an_answer_of_no_token_is_its_echo() -> None:
+    one = default_tokenizer(600)
+    reply = Reply(one, prepare_completion(one, "Once", SamplingParams(), echo=True))
+    text, end = reply.push(Event(0, Chosen(NO_TOKEN), "length", True))
+    assert text == TextDelta("Once")
+    assert end == Finished("length", Usage(len(one.encode("Once")), 0))
+
+
 def test_ids_that_no_token_has_are_no_text() -> None:
     one = default_tokenizer(600)
     reply, _ = told(

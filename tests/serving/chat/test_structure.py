@@ -60,6 +60,7 @@ def qwen() -> Iterator[LocalChatModel]:
 VALUES = st.integers(-(2**53), 2**53) | st.text(max_size=4) | st.none()
 SCALARS = st.one_of(
     st.just({"type": "boolean"}),
+    st.just({"type": "number", "multipleOf": 0.25, "minimum": -1, "maximum": 1}),
     st.just({"type": "null"}),
     st.builds(lambda low: {"type": "integer", "minimum": low, "maximum": low + 50}, st.integers(-99, 99)),
     st.builds(lambda most: {"type": "string", "maxLength": most}, st.integers(0, 4)),
@@ -101,6 +102,13 @@ def test_json_that_follows_any_schema(
     answer = qwen.complete(asked(sampling=sampling, response_format=JsonFormat(schema)))
     assert answer.finish_reason == "stop"
     jsonschema.validate(json.loads(answer.text), schema)
+
+
+def test_decimal_steps_are_no_matter_of_rounding(qwen: LocalChatModel) -> None:
+    form = JsonFormat({"type": "number", "multipleOf": 0.1, "minimum": 0, "maximum": 1})
+    each = [asked(sampling=SamplingParams(temperature=1.0, seed=seed), response_format=form) for seed in range(12)]
+    said = {answer.text for _, answer in qwen.complete_many(each) if not isinstance(answer, Exception)}
+    assert said & {"0.3", "0.6", "0.7"}  # a quotient of floats is no whole number for these
 
 
 @pytest.mark.parametrize("seed", range(3))

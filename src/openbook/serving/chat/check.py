@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from openbook.core.messages import ChoiceFormat, JsonFormat, ResponseFormat
@@ -38,6 +40,7 @@ def mismatch(text: str, schema: Schema) -> str:
         base,
         {
             "pattern": _no_error,
+            "multipleOf": _multiple,
             "patternProperties": _no_error,
             "additionalProperties": _additional(base.VALIDATORS["additionalProperties"]),
             "oneOf": base.VALIDATORS["anyOf"],  # which of them may depend on a pattern
@@ -48,6 +51,15 @@ def mismatch(text: str, schema: Schema) -> str:
     except RecursionError:
         return "it is nested too deeply"
     return "" if found is None else f"{found.message[:200]} (at {'/'.join(map(str, found.absolute_path))!r})"
+
+
+def _multiple(validator: Any, factor: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    """In decimal numbers, as they are written: 0.3 is three times 0.1."""
+    import jsonschema
+
+    is_number = validator.is_type(instance, "number") and isfinite(instance)
+    if is_number and Decimal(str(instance)) % Decimal(str(factor)):
+        yield jsonschema.ValidationError(f"{instance!r} is not a multiple of {factor!r}")
 
 
 def _no_error(*_: object) -> Iterator[Any]:

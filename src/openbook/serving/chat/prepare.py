@@ -49,6 +49,7 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
     thoughts = thinking.state(tokenizer, rendered.text, request.reasoning)
     may_think = thinking.may_precede(tokenizer, thoughts, reasoning)
     guide = guided(tokenizer, request, syntax, thinking.rules(thoughts, mark_of(tokenizer)) if may_think else "")
+    read: thinking.Thoughts = "none" if is_guided(request) and not may_think else thoughts
     reading = Reading(
         stop=request.sampling.stop,
         wants_logprobs=request.sampling.logprobs is not None,
@@ -56,8 +57,8 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
         tools=frozenset(tool.name for tool in request.tools) if syntax else frozenset(),
         ends_after_call=not request.allows_parallel_calls,
         short_ids=syntax is MISTRAL,
-        thoughts=thoughts,
-        shown=_marks(tokenizer, syntax, thoughts),
+        thoughts=read,
+        shown=_marks(tokenizer, syntax, read),
         schema=_schema_of(request.response_format),
         tool_schemas=guide.tool_schemas,
     )

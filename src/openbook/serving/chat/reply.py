@@ -23,7 +23,7 @@ from openbook.serving.chat.prepare import Prepared
 from openbook.serving.chat.shown import ShownText
 from openbook.serving.chat.tools import call_id
 from openbook.serving.chat.whole import Whole
-from openbook.serving.engine.events import Event
+from openbook.serving.engine.events import NO_TOKEN, Event
 
 _NO_TOKEN = "the model's logits were no numbers, or its grammar left no token"
 
@@ -61,7 +61,7 @@ class Reply:
         self._num_cached = event.num_cached
         self._tell(TextDelta(self._echo))
         self._echo = ""
-        if event.finish_reason != "error":
+        if event.chosen.token != NO_TOKEN:
             self._take(event)
         if event.finish_reason is not None:
             self._end(event)

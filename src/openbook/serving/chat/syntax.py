@@ -17,6 +17,9 @@ LLAMA = CallSyntax(begin="<|python_tag|>", joiner=";", is_bare=True)
 MISTRAL = CallSyntax(begin="[TOOL_CALLS]", joiner=",", is_list=True)
 """Mistral up to Nemo: `[TOOL_CALLS][{"name": ..., "arguments": {...}}, ...]`."""
 
+_OTHERS = ("<function=", "<arg_key>", "[ARGS]")
+"""Marks of formats that look like these and are others: Qwen3-Coder, GLM, Mistral's later models."""
+
 Mark = Callable[[str], str]
 """Writes a mark of the format into a grammar: the special token where it is one, else its text."""
 
@@ -29,9 +32,9 @@ TEXT = "/(.|\\n)*/"
 def call_syntax(tokenizer: Tokenizer) -> CallSyntax | None:
     """The format that the template for tools teaches; None where it is none of these."""
     source = tokenizer.templates.get("tool_use") or tokenizer.chat_template or ""
-    if "<function=" in source or "[ARGS]" in source:  # Qwen3-Coder and Mistral's later formats, which are others
+    if any(mark in source for mark in _OTHERS):
         return None
-    if HERMES.begin in source:
+    if HERMES.begin in source and '"arguments"' in source:
         return HERMES
     if MISTRAL.begin in source:
         return MISTRAL
