@@ -233,6 +233,13 @@ def test_calls_and_their_results_come_back_to_the_model(form: str) -> None:
     assert "grey" in text
 
 
+def test_results_carry_the_name_of_what_was_called() -> None:
+    one = with_template("{% for m in messages if m.role == 'tool' %}{{ m.name }}={{ m.content }}{% endfor %}")
+    call = ToolCall("1", "weather", "{}")
+    chat = (Message("assistant", (), (call,)), Message.result_of(call, "grey"))
+    assert one.decode(prepare_chat(one, ChatRequest(chat)).prompt) == "weather=grey"
+
+
 def test_special_tokens_in_tools_and_calls_are_text() -> None:
     one = tokenizer("chatml")
     end = one.id_of("<|im_end|>")

@@ -14,7 +14,15 @@ from openbook.serving.chat.check import Schema
 from openbook.serving.chat.grammar import answer_part, grammar
 from openbook.serving.chat.reading import Reading
 from openbook.serving.chat.syntax import MISTRAL, call_syntax, mark_of
-from openbook.serving.chat.tools import check_tools, choice_of, guided, is_guided, plain_tools, with_short_ids
+from openbook.serving.chat.tools import (
+    check_tools,
+    choice_of,
+    guided,
+    is_guided,
+    named_results,
+    plain_tools,
+    with_short_ids,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
     reasoning = thinking.wanted(tokenizer, request.reasoning, is_guided(request))
     messages = with_short_ids(request.messages) if call_syntax(tokenizer) is MISTRAL else request.messages
     rendered = tokenizer.render(
-        messages,
+        named_results(messages),
         plain_tools(request.tools) if choice != "none" else None,
         add_generation_prompt=True,
         spans=False,

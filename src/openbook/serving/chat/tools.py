@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from openbook.core.errors import UsageError
 from openbook.core.messages import ChatRequest, Message, NamedTool, ToolChoice, ToolDefinition
+from openbook.lm.tokenizers.render import plain_message
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving.chat.calls import CallSyntax
 from openbook.serving.chat.check import Schema
@@ -116,6 +117,13 @@ def with_short_ids(messages: Sequence[Message]) -> tuple[Message, ...]:
         )
         for message in messages
     )
+
+
+def named_results(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The chat as templates read it, results of calls under the name of what was called, which Hermes' template wants."""
+    names = {call.id: call.name for message in messages for call in message.tool_calls}
+    plain = [plain_message(message) for message in messages]
+    return [one | {"name": names[one["tool_call_id"]]} if one.get("tool_call_id") in names else one for one in plain]
 
 
 def short_id(text: str) -> str:
