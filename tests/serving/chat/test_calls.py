@@ -116,6 +116,7 @@ TWO = [*WEATHER, Begun(1, "clock"), Arguments(1, "{}"), Ended(1)]
         ("llama", ONE.replace("arguments", "parameters"), WEATHER),
         ("llama", f' <|python_tag|>{ONE}; {{"name": "clock", "parameters": {{}}}}', TWO),
         ("llama", '{"type": "function", "name": "weather", "parameters": {"place": "Köln"}}', WEATHER),
+        ("llama", '{"title": {"name"', [Said('{"title": {"name"', 0)]),
         ("llama", '{"name": "Bob", "parameters": {}}', [Said('{"name": "Bob", "parameters": {}}', 0)]),
         ("llama", f"Yes: {ONE}", [Said(f"Yes: {ONE}", 0)]),
         ("llama, hidden", "<|python_tag|>brave.call()", [Said("brave.call()", 14)]),
@@ -131,3 +132,8 @@ TWO = [*WEATHER, Begun(1, "clock"), Arguments(1, "{}"), Ended(1)]
 )
 def test_formats(name: str, text: str, parts: list[Part]) -> None:
     assert read(name, [text]) == parts
+
+
+def test_json_that_is_no_call_is_told_as_it_comes() -> None:
+    parser = CallParser(LLAMA, NAMES)
+    assert merged(parser.push('{"title":')) == [Said('{"title":', 0)]

@@ -8,6 +8,7 @@ from typing import Literal
 from openbook.serving.chat.json_scan import SPACE, ObjectScan
 
 _ARGUMENTS = ("arguments", "parameters")
+_KEYS = (*_ARGUMENTS, "name", "type", "id")
 Status = Literal["more", "broken", "done"]
 
 
@@ -15,11 +16,13 @@ class CallObject:
     """`push` takes the object a character at a time, from its brace on. `name` is set once the call has begun for certain: its
     name is known and its arguments are an object; from then on `take` gives what is new of the arguments.
 
+    `takes_other_keys`: whether keys that calls do not have are passed over; else they show early that it is none.
     Arguments in front of the name wait for it. Arguments that are written as a string are read out of it; none are `{}`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, takes_other_keys: bool = True) -> None:
         self.name: str | None = None
+        self._takes_other_keys = takes_other_keys
         self._said_name: str | None = None
         self._scan = ObjectScan()
         self._key = self._value = ""
@@ -41,6 +44,8 @@ class CallObject:
                     return "broken"
             case "between" if char == ",":
                 self._key = ""
+            case "between" if char == ":" and not self._takes_other_keys and self._name_of_key() not in _KEYS:
+                return "broken"
         if not self._scan.is_done:
             return "more"
         if self._said_name is None:

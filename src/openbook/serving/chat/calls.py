@@ -112,7 +112,7 @@ class CallParser:
 
     def _before_object(self, char: str) -> Status:
         if char == "{":
-            self._object, self._has_begun = CallObject(), False
+            self._object, self._has_begun = CallObject(takes_other_keys=not self._needs_name), False
             self._object.push(char)
         elif char == "[" and self._syntax.is_list and not self._in_list:
             self._in_list = True
