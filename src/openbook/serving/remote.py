@@ -121,7 +121,8 @@ class RemoteChatModel:
 
     def _as_asked(self, request: ChatRequest, whole: Completion) -> Completion:
         """`whole`, when it has the format that was asked for: not every server minds it, and some take no notice."""
-        if request.response_format is not None and whole.finish_reason == "stop" and not whole.tool_calls:
+        is_cut = whole.finish_reason != "stop" or request.sampling.stop or request.sampling.stop_token_ids
+        if request.response_format is not None and not is_cut and not whole.tool_calls:
             from openbook.serving.chat.check import unlike
 
             if problem := unlike(whole.text, request.response_format):
