@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import SamplingParams
@@ -19,22 +20,27 @@ from openbook.lm.families.base import Family
 from openbook.serving.engine.blocks import BlockManager
 from openbook.serving.engine.constraint import Constraint, Constraints
 from openbook.serving.engine.events import NO_TOKEN, Chosen, Event, FinishReason
-from openbook.serving.engine.limits import check_params
-from openbook.serving.engine.runner import Runner
+from openbook.serving.engine.limits import check_count, check_params
+from openbook.serving.engine.runner import Computed, Runner
 from openbook.serving.engine.sampler import choose
 from openbook.serving.engine.scheduler import Scheduler
+from openbook.serving.engine.score import score_prompt
 from openbook.serving.engine.sequence import Sequence
 
 BLOCK_SIZE = 16
 
 
 class Output(NamedTuple):
-    """What became of a request: its new tokens, an end token left out."""
+    """What became of a request: its new tokens, an end token left out. `prompt`: see `Event`. `mean_logprob`: of the chosen
+    tokens, the end token among them, where `logprobs` were asked for.
+    """
 
     tokens: list[int]
     finish_reason: FinishReason
     num_prompt: int
     num_cached: int
+    prompt: tuple[Chosen, ...] = ()
+    mean_logprob: float = 0.0
 
 
 class EngineCore:
@@ -74,33 +80,42 @@ class EngineCore:
         self.scheduler = Scheduler(self.blocks, max_num_seqs, max_step_tokens)
         self.runner = Runner(model, num_blocks, block_size, kv_dtype or model.dtype)
         self._sequences: dict[int, Sequence] = {}
+        self._members: dict[int, set[int]] = {}  # of requests with several answers: those that have not finished
         self._next = 0
 
-    def add(self, prompt: Items[int], params: SamplingParams | None = None, *, salt: bytes = b"") -> int:
-        """Takes a request; its number. `salt`: what its prefixes may be shared within, e.g. a user.
+    def add(self, prompt: Items[int], params: SamplingParams | None = None, *, salt: bytes = b"", n: int = 1) -> int:
+        """Takes a request; its number. `salt`: what its prefixes may be shared within, e.g. a user. `n` answers: the prompt is
+        computed once, the events of answer i say `answer` i, it draws from seed + i.
 
         Raises UsageError for an empty prompt, a token that the model does not have, and one that can never be served, with
         the limit that stands in its way.
         """
         params = params or SamplingParams()
-        self.check(prompt, params)
+        self.check(prompt, params, n)
         seed = params.seed if params.seed is not None else secrets.randbits(63)
-        sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt)
+        sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt, num_forks=n - 1)
         sequence.constraint = self._compiled(params)
-        self._sequences[sequence.number] = sequence
+        if n > 1:
+            self._members[sequence.number] = {sequence.number}
+        self._enter(sequence)
         self.scheduler.add(sequence)
-        self._next += 1
         return sequence.number
 
-    def check(self, prompt: Items[int], params: SamplingParams) -> None:
+    def _enter(self, sequence: Sequence) -> None:
+        assert sequence.number == self._next, "numbers are the order of arrival"
+        self._sequences[sequence.number] = sequence
+        self._next += 1
+
+    def check(self, prompt: Items[int], params: SamplingParams, n: int = 1) -> None:
         """Raises what `add` would raise; changes nothing."""
+        check_count(n)
         if not prompt:
             raise UsageError("the prompt is empty", "give at least one token")
         vocabulary = self.model.config.vocab_size
         check_params(params, vocabulary)
         if not all(isinstance(token, Integral) and 0 <= token < vocabulary for token in prompt):
             raise UsageError(f"a token of the prompt is not in 0..{vocabulary - 1}", "use the model's own tokenizer")
-        if len(prompt) >= self.max_seq_len:
+        if len(prompt) + min(params.max_tokens, 1) > self.max_seq_len:
             raise UsageError(
                 f"the prompt has {len(prompt):,} tokens, the limit is {self.max_seq_len:,} with the answer",
                 "shorten it, or raise max_seq_len",
@@ -130,16 +145,72 @@ class EngineCore:
         plan = self.scheduler.plan()
         if not plan.pieces:
             return []
-        numbers, logits = self.runner.run(plan)
+        computed = self.runner.run(plan)
         self.scheduler.computed(plan)
-        sequences = [self._sequences[number] for number in numbers]
-        chosen = choose(logits, sequences) if sequences else []
-        return [self._take(sequence, one) for sequence, one in zip(sequences, chosen, strict=True)]
+        return self._read(computed)
+
+    def _read(self, computed: Computed) -> list[Event]:
+        """What the logits say: scores of prompts, and the next token of each sequence that is computed to its end."""
+        events: list[Event] = []
+        drawing: list[tuple[Sequence, int]] = []  # and its row
+        end = 0
+        for piece in computed.pieces:
+            sequence, begin, end = self._sequences[piece.number], end, end + piece.num_logits
+            if sequence.is_scored:
+                score_prompt(sequence, computed.logits[begin:end], piece.seen + len(piece.tokens) - piece.num_logits)
+            if sequence.num_to_compute:
+                continue
+            if sequence.params.max_tokens == 0:
+                events += [self._end(one, "length") for one in (sequence, *self._forked(sequence))]
+                continue
+            drawing += [(one, end - 1) for one in (sequence, *self._forked(sequence))]
+        sequences = [sequence for sequence, _ in drawing]
+        rows = _rows(computed.logits, [row for _, row in drawing])
+        chosen = choose(rows, sequences) if sequences else []
+        return events + [self._take(sequence, one) for sequence, one in zip(sequences, chosen, strict=True)]
+
+    def _forked(self, sequence: Sequence) -> list[Sequence]:
+        """The further answers of a request whose prompt has just been computed."""
+        if not sequence.num_forks:
+            return []
+        seed = sequence.params.seed
+        assert seed is not None, "every sequence has a seed"
+        children = [self._child(sequence, seed + i, i) for i in range(1, sequence.num_forks + 1)]
+        self._members[sequence.request] |= {child.number for child in children}
+        sequence.num_forks = 0
+        self.scheduler.fork(sequence, children)
+        return children
+
+    def _child(self, parent: Sequence, seed: int, answer: int = 0) -> Sequence:
+        """A twin that the scheduler does not know yet. `answer` 0: a request of its own."""
+        child = Sequence(
+            self._next,
+            list(parent.tokens),
+            replace(parent.params, seed=seed),
+            parent.num_prompt,
+            parent.salt,
+            num_cached=parent.num_cached,
+            constraint=None if parent.constraint is None else parent.constraint.copy(),
+            request=parent.request if answer else -1,
+            answer=answer,
+            prompt_scores=list(parent.prompt_scores),
+        )
+        self._enter(child)
+        return child
+
+    def _end(self, sequence: Sequence, reason: FinishReason) -> Event:
+        """Ends it without a token."""
+        self._finish(sequence, reason)
+        return self._event(sequence, Chosen(NO_TOKEN), reason, is_end=True)
+
+    def _event(self, sequence: Sequence, chosen: Chosen, reason: FinishReason | None, *, is_end: bool) -> Event:
+        is_first = sequence.num_output <= 1 and sequence.answer == 0
+        scores = tuple(sequence.prompt_scores) if is_first else ()
+        return Event(sequence.request, chosen, reason, is_end, sequence.num_cached, sequence.answer, scores)
 
     def _take(self, sequence: Sequence, chosen: Chosen) -> Event:
         if chosen.token == NO_TOKEN:
-            self._finish(sequence, "error")
-            return Event(sequence.number, chosen, "error", True, sequence.num_cached)
+            return self._end(sequence, "error")
         sequence.tokens.append(chosen.token)
         params = sequence.params
         ends = self._is_end(sequence, chosen.token)
@@ -147,11 +218,11 @@ class EngineCore:
             sequence.constraint.push(chosen.token)
         is_complete = sequence.constraint is not None and sequence.constraint.is_done
         reason: FinishReason | None = "stop" if ends or is_complete else None
-        if reason is None and (len(sequence.output) >= params.max_tokens or len(sequence.tokens) >= self.max_seq_len):
+        if reason is None and (sequence.num_output >= params.max_tokens or len(sequence.tokens) >= self.max_seq_len):
             reason = "length"
         if reason is not None:
             self._finish(sequence, reason)
-        return Event(sequence.number, chosen, reason, ends, sequence.num_cached)
+        return self._event(sequence, chosen, reason, is_end=ends)
 
     def _is_end(self, sequence: Sequence, token: int) -> bool:
         params = sequence.params
@@ -160,30 +231,33 @@ class EngineCore:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self.scheduler.finish(sequence, reason)
         del self._sequences[sequence.number]
+        if (members := self._members.get(sequence.request)) is not None:
+            members.discard(sequence.number)
+            if not members:
+                del self._members[sequence.request]
 
     def abort(self, number: int) -> None:
-        """Ends a request; its blocks are free before the next step. Nothing happens when it has ended."""
-        if number in self._sequences:
-            self._finish(self._sequences[number], "abort")
+        """Ends a request, all its answers; its blocks are free before the next step. Nothing happens when it has ended."""
+        for member in sorted(self._members.get(number, {number})):
+            if member in self._sequences:
+                self._finish(self._sequences[member], "abort")
 
     def fork(self, number: int, seed: int | None = None) -> int:
         """A request that begins where `number` is and goes on by itself; they share what they have in common.
 
-        Raises UsageError when `number` is not running.
+        Raises UsageError when `number` has ended, and for one with several answers.
         """
         parent = self._sequences.get(number)
-        if parent is None or parent.status != "running":
-            raise UsageError(f"request {number} is not running", "fork it while it runs")
-        fresh = seed if seed is not None else secrets.randbits(63)
-        child = Sequence(
-            self._next, list(parent.tokens), replace(parent.params, seed=fresh), parent.num_prompt, parent.salt
-        )
-        child.num_cached = parent.num_cached
-        child.constraint = None if parent.constraint is None else parent.constraint.copy()
-        self._sequences[child.number] = child
-        self.scheduler.fork(parent, child)
-        self._next += 1
+        if parent is None or number in self._members:
+            cause = "has several answers" if number in self._members else "is not under way"
+            raise UsageError(f"request {number} {cause}", "fork one with one answer, before it has ended")
+        child = self._child(parent, seed if seed is not None else secrets.randbits(63))
+        self.scheduler.fork(parent, [child])
         return child.number
+
+    def output_of(self, number: int) -> list[int]:
+        """What a request that is under way has answered so far."""
+        return self._sequences[number].output
 
     def generate(self, prompts: Iterable[Items[int]], params: SamplingParams | Items[SamplingParams]) -> list[Output]:
         """The answers to all prompts, in their order; with a seed given, prompt i draws from seed + i."""
@@ -202,9 +276,17 @@ class EngineCore:
     def _output(self, sequence: Sequence) -> Output:
         assert sequence.finish_reason is not None
         tokens = sequence.output
-        if sequence.finish_reason == "stop" and self._is_end(sequence, tokens[-1]):
+        if tokens and sequence.finish_reason == "stop" and self._is_end(sequence, tokens[-1]):
             tokens = tokens[:-1]
-        return Output(tokens, sequence.finish_reason, sequence.num_prompt, sequence.num_cached)
+        scores = tuple(sequence.prompt_scores)
+        return Output(tokens, sequence.finish_reason, sequence.num_prompt, sequence.num_cached, scores)
+
+
+def _rows(logits: Tensor, rows: list[int]) -> Tensor:
+    """These rows of (M, V): a view where they lie side by side, each a copy of its own else (it may be changed)."""
+    if not rows or rows == list(range(rows[0], rows[0] + len(rows))):
+        return logits[rows[0] : rows[0] + len(rows)] if rows else logits
+    return logits[torch.tensor(rows, device=logits.device)]
 
 
 def end_tokens_of(directory: Path, model: Family) -> frozenset[int]:

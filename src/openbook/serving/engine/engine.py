@@ -16,6 +16,7 @@ from openbook.lm.load import load_model
 from openbook.lm.memory import kv_bytes
 from openbook.lm.quantization.prepare import Precision, prepare
 from openbook.serving.engine.core import BLOCK_SIZE, EngineCore, Output, end_tokens_of
+from openbook.serving.engine.events import Chosen, Event
 from openbook.serving.engine.limits import check_engine
 from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
 
@@ -93,9 +94,34 @@ class Engine:
         """Ends after the step that is under way."""
         self.loop.close()
 
-    def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"") -> Ticket:
-        """Hands a request in: iterate the ticket for its tokens."""
-        return self.loop.submit(prompt, params, salt=salt)
+    def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"", n: int = 1) -> Ticket:
+        """Hands a request in: iterate the ticket for its tokens. `n` answers are told apart by the `answer` of the events; the
+        prompt is computed once, answer i draws from seed + i.
+        """
+        return self.loop.submit(prompt, params, salt=salt, n=n)
+
+    def fork(self, ticket: Ticket, seed: int | None = None) -> Ticket:
+        """A request that goes on by itself from where `ticket` is; `begun` says what had been answered. UsageError when it has
+        ended.
+        """
+        return self.loop.fork(ticket, seed)
+
+    def sample(self, prompt: Sequence[int], params: SamplingParams, n: int, best_of: int | None = None) -> list[Output]:
+        """`n` answers to one prompt, which is computed once; the likeliest of `best_of`, by the mean log-probability of their
+        tokens, where it is given. Answer i draws from seed + i. UsageError when best_of is less than n.
+        """
+        count = n if best_of is None else best_of
+        if count < n:
+            raise UsageError(f"best_of is {best_of}, n is {n}", "best_of may not be less")
+        told = params if best_of is None or params.logprobs is not None else replace(params, logprobs=0)
+        ticket = self.submit(prompt, told, n=count)
+        try:
+            answers = outputs(ticket, len(prompt))
+        except BaseException:
+            ticket.cancel()
+            raise
+        ranked = answers if best_of is None else sorted(answers, key=lambda one: -one.mean_logprob)
+        return ranked[:n]
 
     def generate(self, prompts: Iterable[Sequence[int]], params: SamplingParams) -> list[Output]:
         """The answers to all prompts, computed together, in their order. With a seed, prompt i draws from seed + i."""
@@ -104,7 +130,7 @@ class Engine:
             for place, prompt in enumerate(prompts):
                 own = params if params.seed is None else replace(params, seed=params.seed + place)
                 tickets.append((len(prompt), self.submit(prompt, own)))
-            return [_output(ticket, count) for count, ticket in tickets]
+            return [outputs(ticket, count)[0] for count, ticket in tickets]
         except BaseException:
             for _, ticket in tickets:
                 ticket.cancel()
@@ -129,14 +155,27 @@ def _constraints(directory: Path, vocab_size: int, end_tokens: Iterable[int]) ->
     return GrammarCompiler(lambda: Tokenizer.load(directory), vocab_size, end_tokens)
 
 
-def _output(ticket: Ticket, num_prompt: int) -> Output:
-    tokens: list[int] = []
+def outputs(ticket: Ticket, num_prompt: int) -> list[Output]:
+    """Waits for all answers of a ticket; those to a prompt of `num_prompt` tokens, by index."""
+    tokens: list[list[int]] = [list(ticket.begun) for _ in range(ticket.n)]
+    logprobs: list[list[float]] = [[] for _ in range(ticket.n)]
+    scores: tuple[Chosen, ...] = ()
+    last: dict[int, Event] = {}
     for event in ticket:
+        scores = scores or event.prompt
+        if event.chosen.logprob is not None:
+            logprobs[event.answer].append(event.chosen.logprob)
         if not event.is_end:
-            tokens.append(event.chosen.token)
+            tokens[event.answer].append(event.chosen.token)
         if event.finish_reason is not None:
-            return Output(tokens, event.finish_reason, num_prompt, event.num_cached)
-    raise AssertionError("a ticket ends with a finish reason")
+            last[event.answer] = event
+    found = []
+    for index in range(ticket.n):
+        reason = last[index].finish_reason
+        assert reason is not None, "the last event of an answer has a finish reason"
+        mean = sum(logprobs[index]) / max(len(logprobs[index]), 1)
+        found.append(Output(tokens[index], reason, num_prompt, last[index].num_cached, scores, mean))
+    return found
 
 
 def _precision(model: Family, quantize: Literal["int8", "int4"] | None) -> Precision:

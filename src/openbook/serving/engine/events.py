@@ -8,7 +8,7 @@ FinishReason = Literal["stop", "length", "abort", "error"]
 """`error`: the request could not be computed (its logits were no numbers, its grammar left no token); the others go on."""
 
 NO_TOKEN = -1
-"""Stands for the token of an event that says "error"."""
+"""Stands for the token of an event that has none: "error", or the end of a request that wanted none (`max_tokens` 0)."""
 
 
 class Chosen(NamedTuple):
@@ -20,9 +20,11 @@ class Chosen(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A token of request `number`; `finish_reason` with the last one. `is_end`: it is an end token, no part of the answer.
+    """A token of request `number`; `finish_reason` with the last one. `is_end`: it is no part of the answer, but an end token
+    or none.
 
-    `num_cached`: tokens of the prompt that did not have to be computed.
+    `num_cached`: tokens of the prompt that did not have to be computed. `answer`: which of several to one prompt.
+    `prompt`: with the first event of a request that asked for `prompt_logprobs`, the prompt's tokens from the second on.
     """
 
     number: int
@@ -30,3 +32,5 @@ class Event(NamedTuple):
     finish_reason: FinishReason | None = None
     is_end: bool = False
     num_cached: int = 0
+    answer: int = 0
+    prompt: tuple[Chosen, ...] = ()

@@ -29,12 +29,19 @@ def check_engine(max_seq_len: int | None, max_num_seqs: int, max_step_tokens: in
         raise _refused("kv_cache_gb", kv_cache_gb, "a number of gigabytes above 0")
 
 
+def check_count(n: int) -> None:
+    """Raises UsageError for a number of answers that cannot be."""
+    if not isinstance(n, Integral) or isinstance(n, bool) or int(n) < 1:
+        raise _refused("n", n, "a whole number, 1 or more")
+
+
 def check_params(params: SamplingParams, vocabulary: int) -> None:
     """Raises UsageError, which names the parameter and what it may be, for one that no token can be drawn by."""
     whole = {
-        "max_tokens": (params.max_tokens, 1),
+        "max_tokens": (params.max_tokens, 1 if params.prompt_logprobs is None else 0),
         "top_k": (params.top_k, 0),
         "logprobs": (0 if params.logprobs is None else params.logprobs, 0),
+        "prompt_logprobs": (0 if params.prompt_logprobs is None else params.prompt_logprobs, 0),
     }
     for name, (value, least) in whole.items():
         if not isinstance(value, Integral) or int(value) < least:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import NamedTuple, TypeVar, cast
 
-from openbook.core.errors import ModelUnavailable, OpenbookError
+from openbook.core.errors import ModelUnavailable, OpenbookError, UsageError
 from openbook.core.messages import SamplingParams
 from openbook.serving.engine.core import EngineCore
 from openbook.serving.engine.events import Event
@@ -27,8 +27,24 @@ class _Work(NamedTuple):
     answer: Future[object]
 
 
-_Command = tuple["Ticket", list[int], SamplingParams, bytes] | tuple["Ticket"] | _Work | None
-"""A new request, one to cancel, other work, or the end."""
+class _New(NamedTuple):
+    """A request that is handed in."""
+
+    ticket: Ticket
+    prompt: list[int]
+    params: SamplingParams
+    salt: bytes
+    n: int
+
+
+class _Gone(NamedTuple):
+    """A request that nobody waits for any more."""
+
+    ticket: Ticket
+
+
+_Command = _New | _Gone | _Work | None
+"""None: the end."""
 
 
 def nothing() -> None:
@@ -38,27 +54,37 @@ def nothing() -> None:
 class Ticket:
     """A request that was handed in. Iterating gives its events; `cancel` may be called from any thread, at any time.
 
-    With `deliver` they are given to it instead, on the engine's thread: each event, an error, or None after a cancel.
+    With `deliver` they are given to it instead, on the engine's thread: each event, an error, or None after a cancel. `n`: its
+    answers. `begun`: of a fork, what was answered before it.
     """
 
-    def __init__(self, inbox: SimpleQueue[_Command], deliver: Deliver | None = None) -> None:
+    def __init__(
+        self, inbox: SimpleQueue[_Command], deliver: Deliver | None = None, n: int = 1, begun: Sequence[int] = ()
+    ) -> None:
+        self.n, self.begun = n, list(begun)
+        self.num_open = n
+        """Answers that have not finished; counted on the engine's thread."""
         self._inbox = inbox
         self._events: SimpleQueue[Event | Exception | None] = SimpleQueue()
         self._deliver: Deliver = deliver or self._events.put
 
     def __iter__(self) -> Iterator[Event]:
-        """Until the event with a finish reason or a cancel; nothing the second time. Raises what ended the engine."""
+        """Until each answer has had its event with a finish reason, or a cancel; nothing the second time. Raises what ended
+        the engine.
+        """
+        left = self.n
         while (event := self._events.get()) is not None:
             if isinstance(event, Exception):
                 self._events.put(event)
                 raise event
-            if event.finish_reason is not None:
+            left -= event.finish_reason is not None
+            if not left:
                 self._events.put(None)
             yield event
         self._events.put(None)
 
     def cancel(self) -> None:
-        self._inbox.put((self,))
+        self._inbox.put(_Gone(self))
 
 
 class EngineLoop:
@@ -92,16 +118,39 @@ class EngineLoop:
         return self._fault is None and not self._is_closed
 
     def submit(
-        self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"", deliver: Deliver | None = None
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        *,
+        salt: bytes = b"",
+        n: int = 1,
+        deliver: Deliver | None = None,
     ) -> Ticket:
         """Hands a request in. Raises UsageError as `EngineCore.add` does, ModelUnavailable when the engine has ended."""
         self._check_alive()
-        self.engine.check(prompt, params)
-        ticket = Ticket(self._inbox, deliver)
+        self.engine.check(prompt, params, n)
+        ticket = Ticket(self._inbox, deliver, n)
         with self._lock:
             self._check_alive()
-            self._inbox.put((ticket, list(prompt), params, salt))
+            self._inbox.put(_New(ticket, list(prompt), params, salt, n))
         return ticket
+
+    def fork(self, ticket: Ticket, seed: int | None = None, *, deliver: Deliver | None = None) -> Ticket:
+        """A request that begins where `ticket` is, says what it had answered by then (`begun`), and goes on by itself.
+
+        Raises UsageError when `ticket` has ended or has several answers.
+        """
+
+        def work(engine: EngineCore) -> Ticket:
+            number = self._numbers.get(ticket)
+            if number is None:
+                raise UsageError("the request has ended", "fork it while it is under way")
+            child = engine.fork(number, seed)
+            twin = Ticket(self._inbox, deliver, begun=engine.output_of(child))
+            self._tickets[child], self._numbers[twin] = twin, child
+            return twin
+
+        return self.run(work).result()
 
     def run(self, function: Callable[[EngineCore], T]) -> Future[T]:
         """What `function` gives when the engine's thread calls it between two steps. Requests wait meanwhile."""
@@ -138,8 +187,8 @@ class EngineLoop:
             command = self._inbox.get()
             if isinstance(command, _Work):
                 command.answer.set_exception(self._ending())
-            elif command is not None and len(command) > 1:
-                waiting.append(command[0])
+            elif isinstance(command, _New):
+                waiting.append(command.ticket)
         for ticket in waiting:
             ticket._deliver(self._ending())
         self._after_step()
@@ -160,18 +209,20 @@ class EngineLoop:
                 return False
             if isinstance(command, _Work):
                 self._work(command)
-            elif len(command) == 1:
-                self._cancel(command[0])
+            elif isinstance(command, _Gone):
+                self._cancel(command.ticket)
             else:
-                ticket, prompt, params, salt = command
-                try:
-                    number = self.engine.add(prompt, params, salt=salt)
-                except Exception as error:  # it was looked at before: whatever it is, it is this request's alone
-                    ticket._deliver(error)
-                    self._after_step()
-                    continue
-                self._tickets[number], self._numbers[ticket] = ticket, number
+                self._add(command)
         return True
+
+    def _add(self, new: _New) -> None:
+        try:
+            number = self.engine.add(new.prompt, new.params, salt=new.salt, n=new.n)
+        except Exception as error:  # it was looked at before: whatever it is, it is this request's alone
+            new.ticket._deliver(error)
+            self._after_step()
+            return
+        self._tickets[number], self._numbers[new.ticket] = new.ticket, number
 
     def _work(self, work: _Work) -> None:
         try:
@@ -189,6 +240,7 @@ class EngineLoop:
 
     def _hand_out(self, event: Event) -> None:
         ticket = self._tickets[event.number]
-        if event.finish_reason is not None:
+        ticket.num_open -= event.finish_reason is not None
+        if not ticket.num_open:
             del self._tickets[event.number], self._numbers[ticket]
         ticket._deliver(event)

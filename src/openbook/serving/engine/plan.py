@@ -6,15 +6,13 @@ from typing import NamedTuple
 
 
 class Piece(NamedTuple):
-    """The next `tokens` of a sequence, behind `seen` that are computed. `wants_logits`: of the last, because its next token is
-    to be chosen.
-    """
+    """The next `tokens` of a sequence, behind `seen` that are computed. `num_logits`: how many of the last want logits."""
 
     number: int
     tokens: list[int]
     seen: int
     block_table: list[int]
-    wants_logits: bool
+    num_logits: int
 
 
 class StepPlan(NamedTuple):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from openbook.lm.families.base import Family
 from openbook.lm.nn.batch import Batch
-from openbook.serving.engine.plan import StepPlan
+from openbook.serving.engine.plan import Piece, StepPlan
+
+
+class Computed(NamedTuple):
+    """`pieces` that wanted logits, in the order of their rows in `logits` (M, V), float32: `num_logits` rows each."""
+
+    pieces: list[Piece]
+    logits: Tensor
 
 
 class Runner:
@@ -19,8 +29,8 @@ class Runner:
         self.storage = model.paged_storage(num_blocks, block_size, kv_dtype)
 
     @torch.inference_mode()
-    def run(self, plan: StepPlan) -> tuple[list[int], Tensor]:
-        """(numbers of the pieces that want logits, their logits (S, V) float32)."""
+    def run(self, plan: StepPlan) -> Computed:
+        """Logits in memory that the next call may write over."""
         for source, target in plan.copies:
             self.storage.copy(source, target)
         pieces = sorted(plan.pieces, key=lambda piece: (len(piece.tokens), piece.seen))  # equal lengths attend together
@@ -37,10 +47,18 @@ class Runner:
             device=device,
         )
         ids = torch.tensor([token for piece in pieces for token in piece.tokens], device=device)
-        wanting = [place for place, piece in enumerate(pieces) if piece.wants_logits]
+        wanting = [piece for piece in pieces if piece.num_logits]
         if not wanting:
             self.model(ids, batch, rows=batch.starts[1:2] - 1, head="hidden")
-            return [], torch.empty(0)
-        rows = batch.starts[1:][torch.tensor(wanting, device=device)] - 1
-        logits = self.model(ids, batch, rows=rows)
-        return [pieces[place].number for place in wanting], logits.float()
+            return Computed([], torch.empty(0))
+        rows = torch.from_numpy(_rows(pieces)).to(device)
+        return Computed(wanting, self.model(ids, batch, rows=rows).float())
+
+
+def _rows(pieces: list[Piece]) -> NDArray[np.int64]:
+    """(M,) the places of the tokens whose logits are wanted, among all tokens of the batch."""
+    ends = np.cumsum([len(piece.tokens) for piece in pieces])
+    counts = np.array([piece.num_logits for piece in pieces])
+    before = np.cumsum(counts)
+    rows: NDArray[np.int64] = np.arange(before[-1]) + np.repeat(ends - before, counts)
+    return rows

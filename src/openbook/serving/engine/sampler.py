@@ -75,7 +75,7 @@ def penalise(row: Tensor, sequence: Sequence) -> None:
         seen = torch.tensor(sorted(set(sequence.tokens)), device=row.device)
         known = row[seen]
         row[seen] = torch.where(known > 0, known / params.repetition_penalty, known * params.repetition_penalty)
-    if (params.presence_penalty or params.frequency_penalty) and sequence.output:
+    if (params.presence_penalty or params.frequency_penalty) and sequence.num_output:
         output = torch.tensor(sequence.output, device=row.device)
         tokens, counts = output.unique(return_counts=True)  # type: ignore[no-untyped-call]
         row[tokens] -= params.presence_penalty + params.frequency_penalty * counts.to(row.dtype)

@@ -7,11 +7,34 @@ https://arxiv.org/abs/2308.16369.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
 
 from openbook.serving.engine.blocks import BlockManager, block_hashes
 from openbook.serving.engine.events import FinishReason
 from openbook.serving.engine.plan import Piece, StepPlan
 from openbook.serving.engine.sequence import Sequence
+
+SCORED_ROWS = 256
+"""Of prompts whose tokens are scored, in a step: as many rows of logits are in memory at a time."""
+
+
+@dataclass
+class _Budget:
+    """What is left of a step: tokens, and among them rows of scored prompts."""
+
+    tokens: int
+    scored: int = SCORED_ROWS
+
+    def count(self, sequence: Sequence) -> int:
+        """How many of the next tokens of a sequence it has room for."""
+        most = min(self.tokens, self.scored) if sequence.is_scored else self.tokens
+        return min(sequence.num_to_compute, most)
+
+    def take(self, sequence: Sequence, piece: Piece) -> None:
+        self.tokens -= len(piece.tokens)
+        if sequence.is_scored:
+            self.scored -= piece.num_logits
 
 
 class Scheduler:
@@ -34,19 +57,25 @@ class Scheduler:
         """The next step; empty when nothing is left to do."""
         pieces: list[Piece] = []
         copies: list[tuple[int, int]] = []
-        budget = self.max_step_tokens
+        budget = _Budget(self.max_step_tokens)
         # Those that wait for one token first: a long prompt does not hold them up.
         for sequence in sorted(self.running, key=lambda one: (one.num_to_compute > 1, one.number)):
-            if sequence.status == "running" and budget > 0 and self._make_room(sequence, budget, copies):
-                pieces.append(self._piece(sequence, budget))
-                budget -= len(pieces[-1].tokens)
+            count = budget.count(sequence)
+            if sequence.status == "running" and count > 0 and self._make_room(sequence, count, copies):
+                pieces.append(self._piece(sequence, count))
+                budget.take(sequence, pieces[-1])
         # A sequence that was preempted for one behind it in this loop takes its piece back.
         running = {one.number for one in self.running}
         pieces = [piece for piece in pieces if piece.number in running]
-        while self.waiting and budget > 0 and len(self.running) < self.max_num_seqs and self._admit(self.waiting[0]):
+        while (
+            self.waiting
+            and budget.count(self.waiting[0]) > 0
+            and len(self.running) < self.max_num_seqs
+            and self._admit(self.waiting[0])
+        ):
             sequence = self.waiting.popleft()
-            pieces.append(self._piece(sequence, budget))
-            budget -= len(pieces[-1].tokens)
+            pieces.append(self._piece(sequence, budget.count(sequence)))
+            budget.take(sequence, pieces[-1])
         return StepPlan(pieces, copies)
 
     def computed(self, plan: StepPlan) -> None:
@@ -68,26 +97,30 @@ class Scheduler:
         self._give_up(sequence)
         sequence.status, sequence.finish_reason = "finished", reason
 
-    def fork(self, parent: Sequence, child: Sequence) -> None:
-        """`child` begins where `parent` is and shares its blocks; what is written to is copied first."""
-        self.blocks.share(parent.block_table)
-        child.block_table, child.hashes = list(parent.block_table), list(parent.hashes)
-        child.num_computed, child.status = parent.num_computed, "running"
-        self.running.append(child)
+    def fork(self, parent: Sequence, children: Items[Sequence]) -> None:
+        """Each child begins where `parent` is and shares its blocks; what is written to is copied first. Those beyond
+        `max_num_seqs` wait at the head of the queue: what they share is found in the cache, or computed again.
+        """
+        room = self.max_num_seqs - len(self.running) if parent.status == "running" else 0
+        for child in children[:room]:
+            self.blocks.share(parent.block_table)
+            child.block_table, child.hashes = list(parent.block_table), list(parent.hashes)
+            child.num_computed, child.status = parent.num_computed, "running"
+            self.running.append(child)
         self.running.sort(key=lambda one: one.number)
+        self.waiting.extendleft(reversed(children[room:]))
 
-    def _piece(self, sequence: Sequence, budget: int) -> Piece:
-        count = min(sequence.num_to_compute, budget)
+    def _piece(self, sequence: Sequence, count: int) -> Piece:
         start = sequence.num_computed
         tokens = sequence.tokens[start : start + count]
+        is_last = count == sequence.num_to_compute
         return Piece(
-            sequence.number, tokens, start, list(sequence.block_table), wants_logits=count == sequence.num_to_compute
+            sequence.number, tokens, start, list(sequence.block_table), count if sequence.is_scored else int(is_last)
         )
 
-    def _make_room(self, sequence: Sequence, budget: int, copies: list[tuple[int, int]]) -> bool:
-        """Blocks for the next piece, if need be from sequences that came later. False when it was itself sent back."""
+    def _make_room(self, sequence: Sequence, count: int, copies: list[tuple[int, int]]) -> bool:
+        """Blocks for the next `count` tokens, if need be from sequences that came later. False when it was itself sent back."""
         size = self.blocks.block_size
-        count = min(sequence.num_to_compute, budget)
         first, end = sequence.num_computed // size, self.blocks.blocks_for(sequence.num_computed + count)
         missing = max(end - len(sequence.block_table), 0)
         if count == 1 and not missing and not self.blocks.is_shared(sequence.block_table[first]):
@@ -127,7 +160,9 @@ class Scheduler:
         """Takes blocks for all of its tokens, those that are known from the cache; False when there are too few."""
         size = self.blocks.block_size
         names = block_hashes(sequence.tokens, size, sequence.salt)
-        known = self.blocks.find(names[: (len(sequence.tokens) - 1) // size])  # the last token is always computed
+        # The last token is always computed, and of a prompt that is scored, all: logits are not in the cache.
+        findable = 0 if sequence.is_scored else (len(sequence.tokens) - 1) // size
+        known = self.blocks.find(names[:findable])
         self.blocks.share(known)
         missing = self.blocks.blocks_for(len(sequence.tokens)) - len(known)
         if missing > self.blocks.num_available:
@@ -135,7 +170,7 @@ class Scheduler:
             return False
         sequence.block_table = known + self.blocks.allocate(missing)
         sequence.hashes, sequence.num_computed = names[: len(known)], len(known) * size
-        if not sequence.output:
+        if not sequence.num_output:
             sequence.num_cached = sequence.num_computed
         sequence.status = "running"
         self.running.append(sequence)

@@ -1,4 +1,4 @@
-"""A request on its way through the engine: its tokens, how far they are computed, and where their keys and values lie."""
+"""An answer on its way through the engine: its tokens, how far they are computed, and where their keys and values lie."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from openbook.core.messages import SamplingParams
 from openbook.serving.engine.constraint import Constraint
-from openbook.serving.engine.events import FinishReason
+from openbook.serving.engine.events import Chosen, FinishReason
 
 Status = Literal["waiting", "running", "finished"]
 
@@ -18,7 +18,9 @@ class Sequence:
 
     `num_cached`: tokens of the prompt that were found computed when it was first admitted. `hashes`: the names of the full
     blocks in front. `number`: the order of arrival; a lower one goes first and is preempted last. `constraint`: how far the
-    answer has come in its grammar.
+    answer has come in its grammar. `request`, `answer`: which answer to which request it is; -1: the request of its own number.
+    `num_forks`: further answers that begin when the prompt is computed. `prompt_scores`: of the prompt's tokens from the second
+    on, as far as they are known.
     """
 
     number: int
@@ -33,11 +35,28 @@ class Sequence:
     hashes: list[bytes] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     constraint: Constraint | None = None
+    request: int = -1
+    answer: int = 0
+    num_forks: int = 0
+    prompt_scores: list[Chosen] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.request < 0:
+            self.request = self.number
 
     @property
     def output(self) -> list[int]:
         return self.tokens[self.num_prompt :]
 
     @property
+    def num_output(self) -> int:
+        return len(self.tokens) - self.num_prompt
+
+    @property
     def num_to_compute(self) -> int:
         return len(self.tokens) - self.num_computed
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the logits of its prompt are still wanted."""
+        return self.params.prompt_logprobs is not None and len(self.prompt_scores) < self.num_prompt - 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from openbook.serving.engine.events import Chosen, Event
+from openbook.core.messages import SamplingParams
+from openbook.serving.engine.events import Event
 from openbook.serving.link.outbox import Outbox
 from openbook.serving.link.wire import pack_chosen, pack_error, unpack_params
 
@@ -52,19 +52,15 @@ class Requests:
                 self._tickets[number] = ticket
 
     def _score(self, number: int, prompt: list[int], top: int) -> None:
-        from openbook.serving.engine.score import prompt_logprobs
-
-        def tell(done: Future[list[Chosen]]) -> None:
-            error = done.exception()
-            if error is None:
-                self._outbox.send(["scored", number, [pack_chosen(one) for one in done.result()]])
-            else:
-                assert isinstance(error, Exception)
-                self._outbox.send(["step", [], [[number, pack_error(error)]], None])
+        def tell(said: Event | Exception | None) -> None:
+            if isinstance(said, Event):
+                self._outbox.send(["scored", number, [pack_chosen(one) for one in said.prompt]])
+            elif said is not None:
+                self._outbox.put(number, said)
 
         try:
-            self._loop.run(lambda engine: prompt_logprobs(engine, prompt, top)).add_done_callback(tell)
-        except Exception as error:  # the engine has ended
+            self._loop.submit(prompt, SamplingParams(max_tokens=0, prompt_logprobs=top), deliver=tell)
+        except Exception as error:  # of this request alone
             self._outbox.send(["step", [], [[number, pack_error(error)]], None])
 
     def _deliver(self, number: int, said: Event | Exception | None) -> None:
