@@ -1,0 +1,65 @@
+"""Thousands of requests, many of them broken off: blocks come back, and the memory of the HTTP process does not grow with them.
+
+The engine's process grows for some thousands of requests, by what is kept for each shape of a batch, and then no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.server.serving import Server, serving
+from app.server.test_faults import until
+
+_REQUESTS = 4_000
+_AT_ONCE = 16
+
+
+def resident_bytes(pid: int) -> int:
+    line = next(one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith("VmRSS"))
+    return int(line.split()[1]) * 1_024
+
+
+async def ask(server: Server, count: int, seed: int) -> None:
+    """Streams and whole answers; every third is left in the middle."""
+    draw = random.Random(seed)
+    numbers = iter(range(count))
+    async with httpx.AsyncClient(base_url=server.url, timeout=120, trust_env=False) as http:
+
+        async def client() -> None:
+            for number in numbers:
+                text = " ".join(draw.choices(["river", "stone", "garden", "letter"], k=draw.randint(1, 60)))
+                body: dict[str, Any] = {
+                    "messages": [{"role": "user", "content": text}],
+                    "max_tokens": draw.randint(1, 24),
+                    "ignore_eos": True,
+                    "n": draw.choice([1, 1, 1, 2]),
+                }
+                if number % 3:
+                    assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
+                    continue
+                async with http.stream("POST", "/v1/chat/completions", json=body | {"stream": True}) as answer:
+                    left = draw.randint(0, 6)
+                    async for _ in answer.aiter_lines():
+                        left -= 1
+                        if left < 0:
+                            break
+
+        await asyncio.gather(*(client() for _ in range(_AT_ONCE)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+def test_blocks_come_back_and_memory_stays(model: Path, tmp_path: Path) -> None:
+    with serving(model, tmp_path, "--max-num-seqs", 8) as server:
+        asyncio.run(ask(server, _REQUESTS // 2, 1))
+        half = resident_bytes(server.process.pid)
+        asyncio.run(ask(server, _REQUESTS // 2, 2))
+        until(lambda: server.metric("openbook:sequences_inside") == 0)
+        until(lambda: server.metric("vllm:kv_cache_usage_perc") == 0)
+        assert resident_bytes(server.process.pid) - half < _REQUESTS // 2 * 1_000  # 1 MB in a thousand requests
