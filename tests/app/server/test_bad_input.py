@@ -112,6 +112,8 @@ def test_a_prompt_that_is_too_long_is_told_with_both_numbers(http: httpx.Client)
     ids = refused(http, "/v1/completions", prompt=[5] * 512)
     assert "the prompt has 512 tokens, the limit is 512" in ids["message"]
     assert http.post("/v1/completions", json={"prompt": [5] * 511, "max_tokens": 1}).status_code == 200
+    echo = {"prompt": [5] * 512, "max_tokens": 0, "echo": True, "logprobs": 0}
+    assert len(http.post("/v1/completions", json=echo).json()["choices"][0]["logprobs"]["tokens"]) == 512
 
 
 @pytest.mark.parametrize("prompt", ["", [], [[]], [""], [5, "a"], [10**9], [-1], [["a"]], [None], 5, None])

@@ -77,7 +77,8 @@ def test_what_is_packed_comes_back() -> None:
     )
     assert unpack_params(pack_params(params)) == params
     assert pack_params(SamplingParams()) == {}
-    event = Event(7, Chosen(5, -0.5, ((5, -0.5), (6, -1.0))), "length", False, 16)
+    scores = (Chosen(8, -2.0, ((8, -2.0),)), Chosen(9, -3.0))
+    event = Event(7, Chosen(5, -0.5, ((5, -0.5), (6, -1.0))), "length", False, 16, prompt=scores)
     assert unpack_event(pack_event(7, event)) == event
     error = unpack_error(pack_error(UsageError("too long", "shorten it")))
     assert isinstance(error, UsageError) and error.remedy == "shorten it"
@@ -124,6 +125,19 @@ def test_what_the_engine_refuses_ends_that_request_alone(checkpoint: Path) -> No
             with pytest.raises(UsageError, match=r"100 tokens, the limit is 64"):
                 await bad.tokens()
             assert len(await good.tokens()) == 50
+
+    asyncio.run(ask())
+
+
+def test_a_prompt_is_scored(checkpoint: Path) -> None:
+    async def ask() -> None:
+        async with running(checkpoint) as client:
+            scores = await client.score(list(range(40)), 2)
+            assert [one.token for one in scores] == list(range(1, 40))
+            assert all(one.logprob is not None and len(one.likeliest) == 2 for one in scores)
+            assert await client.score([5], 1) == ()
+            with pytest.raises(UsageError, match="100 tokens"):
+                await client.score(list(range(100)), 1)
 
     asyncio.run(ask())
 

@@ -14,7 +14,7 @@ def room_for(service: Service, prepared: Prepared, *, is_stated: bool) -> Prepar
     long: nothing is cut.
     """
     count, room = len(prepared.prompt), service.max_tokens_room
-    if count >= service.engine.facts.max_seq_len:
+    if count + min(prepared.params.max_tokens, 1) > service.engine.facts.max_seq_len:
         raise Refused(
             400,
             f"the prompt has {count:,} tokens, the limit is {service.engine.facts.max_seq_len:,} with the answer: "

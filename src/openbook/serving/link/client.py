@@ -19,13 +19,11 @@ from openbook.serving.link.wire import (
     EngineSettings,
     EngineStats,
     pack_params,
-    unpack_chosen,
     unpack_error,
     unpack_event,
 )
 
 Deliver = Callable[[Event | OpenbookError], None]
-_Scored = asyncio.Future[list[Chosen]]
 _MODULE = "openbook.serving.link.engine_process"
 _END_S = 10.0
 """How long a process may take to end by itself: a step of a large prompt takes seconds."""
@@ -40,7 +38,6 @@ class EngineClient:
         self._on_phase = on_phase
         self._numbers = count()
         self._deliver: dict[int, Deliver] = {}
-        self._scores: dict[int, _Scored] = {}
         self._ready: asyncio.Future[EngineFacts] = asyncio.get_running_loop().create_future()
         self._is_closing = False
         self.fault: OpenbookError | None = None
@@ -95,21 +92,20 @@ class EngineClient:
         self._write(["submit", number, list(prompt), pack_params(params), salt])
         return number
 
-    async def score(self, prompt: Sequence[int], top: int) -> list[Chosen]:
+    async def score(self, prompt: Sequence[int], top: int, *, salt: bytes = b"") -> tuple[Chosen, ...]:
         """Of each token of the prompt but the first, how likely it is, and the `top` likeliest in its place.
 
         Raises UsageError for a prompt that the engine refuses, ModelUnavailable when the engine is gone.
         """
-        if not self.is_ready:
-            raise self.fault or ModelUnavailable("the engine is not running", "start the server again")
-        number = next(self._numbers)
-        future: _Scored = asyncio.get_running_loop().create_future()
-        self._scores[number] = future
+        answer: asyncio.Future[Event | OpenbookError] = asyncio.get_running_loop().create_future()
+        number = self.submit(prompt, SamplingParams(max_tokens=0, prompt_logprobs=top), answer.set_result, salt=salt)
         try:
-            self._write(["score", number, list(prompt), top])
-            return await future
+            said = await answer
         finally:
-            self._scores.pop(number, None)
+            self.cancel(number)
+        if isinstance(said, OpenbookError):
+            raise said
+        return said.prompt
 
     def cancel(self, number: int) -> None:
         """Nothing happens when it has ended."""
@@ -154,10 +150,6 @@ class EngineClient:
         match said:
             case ["step", events, errors, stats]:
                 self._step(events, errors, stats)
-            case ["scored", number, each]:
-                future = self._scores.get(number)
-                if future is not None and not future.done():
-                    future.set_result([unpack_chosen(one) for one in each])
             case ["phase", name]:
                 self._on_phase(name)
             case ["ready", facts]:
@@ -182,8 +174,6 @@ class EngineClient:
             deliver = self._deliver.pop(number, None)
             if deliver is not None:
                 deliver(unpack_error(error))
-            elif (future := self._scores.get(number)) is not None and not future.done():
-                future.set_exception(unpack_error(error))
 
     def _end(self) -> None:
         """The process is gone: every request ends with an error."""
@@ -195,9 +185,6 @@ class EngineClient:
         waiting, self._deliver = self._deliver, {}
         for deliver in waiting.values():
             deliver(self.fault)
-        for future in self._scores.values():
-            if not future.done():
-                future.set_exception(self.fault)
         if not self._ready.done():
             self._ready.set_exception(self.fault)
             self._ready.exception()  # whoever waits is told; nobody need

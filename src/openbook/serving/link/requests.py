@@ -6,10 +6,9 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from openbook.core.messages import SamplingParams
 from openbook.serving.engine.events import Event
 from openbook.serving.link.outbox import Outbox
-from openbook.serving.link.wire import pack_chosen, pack_error, unpack_params
+from openbook.serving.link.wire import pack_error, unpack_params
 
 if TYPE_CHECKING:
     from openbook.serving.engine.loop import EngineLoop, Ticket
@@ -33,8 +32,6 @@ class Requests:
                     ticket = self._tickets.get(number)
                 if ticket is not None:
                     ticket.cancel()
-            case ["score", number, prompt, top]:
-                self._score(number, prompt, top)
             case _:
                 raise AssertionError(f"an unknown frame: {said[0]!r}")
 
@@ -50,18 +47,6 @@ class Requests:
                 self._ended_early.discard(number)
             else:
                 self._tickets[number] = ticket
-
-    def _score(self, number: int, prompt: list[int], top: int) -> None:
-        def tell(said: Event | Exception | None) -> None:
-            if isinstance(said, Event):
-                self._outbox.send(["scored", number, [pack_chosen(one) for one in said.prompt]])
-            elif said is not None:
-                self._outbox.put(number, said)
-
-        try:
-            self._loop.submit(prompt, SamplingParams(max_tokens=0, prompt_logprobs=top), deliver=tell)
-        except Exception as error:  # of this request alone
-            self._outbox.send(["step", [], [[number, pack_error(error)]], None])
 
     def _deliver(self, number: int, said: Event | Exception | None) -> None:
         """On the engine's thread."""

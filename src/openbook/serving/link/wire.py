@@ -74,13 +74,15 @@ def _as_tuple(value: Any) -> Any:
 
 
 def pack_event(number: int, event: Event) -> list[Any]:
-    """`number`: the request as the HTTP process counts it."""
-    return [number, *pack_chosen(event.chosen), event.finish_reason, event.is_end, event.num_cached]
+    """`number`: the request as the HTTP process counts it. Each request has one answer, so that `answer` is not sent."""
+    prompt = [pack_chosen(one) for one in event.prompt]
+    return [number, *pack_chosen(event.chosen), event.finish_reason, event.is_end, event.num_cached, prompt]
 
 
 def unpack_event(said: Sequence[Any]) -> Event:
-    number, token, logprob, likeliest, reason, is_end, cached = said
-    return Event(number, unpack_chosen((token, logprob, likeliest)), reason, is_end, cached)
+    number, token, logprob, likeliest, reason, is_end, cached, prompt = said
+    chosen = unpack_chosen((token, logprob, likeliest))
+    return Event(number, chosen, reason, is_end, cached, prompt=tuple(unpack_chosen(one) for one in prompt))
 
 
 def pack_chosen(chosen: Chosen) -> tuple[Any, ...]:

@@ -39,7 +39,7 @@ async def completions(body: CompletionBody, request: Request, service: ServiceOf
     if body.echo and body.logprobs is not None:
         if body.max_tokens == 0 and caller.bucket is not None:
             caller.bucket.take(sum(len(one.prompt) for one in prepared))
-        echoed = await echoes(service, body.prompts, [one.prompt for one in prepared], body.logprobs)
+        echoed = await echoes(service, body.prompts, [one.prompt for one in prepared], body.logprobs, caller.salt)
     if body.max_tokens == 0:
         return JsonReply(prompts_whole(heading, echoed))
     answers = Answers(service, caller, prepared, best_of, heading.id)
@@ -70,7 +70,8 @@ def _check(body: CompletionBody, best_of: int) -> None:
 
 def _prepared(service: Service, body: CompletionBody, is_compared: bool) -> list[Prepared]:
     """`is_compared`: the engine tells the probability of each token, whether the client sees it or not."""
-    params = sampling_params(body, body.max_tokens or USUAL_MAX_TOKENS, body.logprobs)
+    most = USUAL_MAX_TOKENS if body.max_tokens is None else body.max_tokens
+    params = sampling_params(body, most, body.logprobs)
     form = only_format(body.formats())
     echoes_text = bool(body.echo) and body.logprobs is None  # with log-probabilities it is told apart
     found = []
