@@ -130,8 +130,8 @@ class Llama(Family):
         UsageError for another.
         """
         check_head(head, ("logits", "hidden"), self.config.model_type)
-        if self.fused is not None and isinstance(batch.cache, PackedCache):
-            return self.fused.forward(input_ids, batch, rows, head)
+        if self.fused is not None and self._can_fuse(batch, input_embeds):
+            return self.fused.forward(input_ids, batch, input_embeds, rows, head)
         x = self.tokens(input_ids) if input_embeds is None else input_embeds  # (N, E)
         rotation = self.rope(batch.positions, x.dtype)
         for layer in self.layers:
@@ -141,6 +141,15 @@ class Llama(Family):
             return hidden
         out: Tensor = self.lm_head(hidden) if head == "logits" else head(hidden, self.lm_head)
         return out
+
+    def _can_fuse(self, batch: Batch, input_embeds: Tensor | None) -> bool:
+        """Whether nobody looks into the layers or wants gradients, and keys and values lie where the fused call reads them."""
+        if isinstance(batch.cache, PackedCache):
+            return True
+        if input_embeds is not None and input_embeds.requires_grad:
+            return False
+        layers = (cast(LlamaLayer, layer) for layer in self.layers)
+        return batch.cache is None and batch.causal and not any(one.attention.probabilities.is_read for one in layers)
 
     def paged_storage(self, num_blocks: int, block_size: int, dtype: torch.dtype) -> PagedStorage | PackedStorage:
         """In the order of the fused kernels where they compute."""

@@ -31,11 +31,13 @@ class Written(NamedTuple):
     kept: list[str]
 
 
-def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f16", name: str = "") -> Written:
+def write_gguf(
+    model: Family, directory: Path, path: Path, dtype: GgufType = "f16", name: str = "", *, pure: bool = False
+) -> Written:
     """The file appears whole or not at all; the tokenizer is that of `directory`.
 
-    Norms, biases and factors stay float32. With q4_0 the tables of tokens are q8_0, which costs little and matters much.
-    Raises ModelUnavailable for a family, a scaling or a tokenizer that GGUF cannot hold.
+    Norms, biases and factors stay float32. With q4_0 the tables of tokens are q8_0, which costs little and matters much,
+    unless it is to be `pure`. Raises ModelUnavailable for a family, a scaling or a tokenizer that GGUF cannot hold.
     """
     from gguf import GGMLQuantizationType, GGUFWriter
     from gguf.quants import quantize
@@ -45,7 +47,7 @@ def write_gguf(model: Family, directory: Path, path: Path, dtype: GgufType = "f1
     check_writable(model)
     assert isinstance(model, Llama)
     tensors = dict(_tensors(model))
-    plan = {key: _type(key, tensor, dtype) for key, tensor in tensors.items()}
+    plan = {key: dtype if pure and tensor.dim() > 1 else _type(key, tensor, dtype) for key, tensor in tensors.items()}
     partial = path.with_name(f".{path.name}.partial")
     writer = GGUFWriter(partial, ARCHITECTURES[model.config.model_type])
     writer.add_name(name or directory.name)

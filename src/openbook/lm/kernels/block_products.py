@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.group_tile import group_tile
 from openbook.lm.kernels.int8_linear import COLUMNS
-from openbook.lm.kernels.product_tile import product_tile
+from openbook.lm.kernels.product_tile import bfloat16_tile, product_tile
 from openbook.lm.kernels.rows import quantize_row
 
 _LOW = 3  # rows x 4 panels, once as integers and once as floats
@@ -27,7 +28,7 @@ class Product(NamedTuple):
 
     `multiply(weights, sides, column, k, ready, row, rows, out, out_stride)`: outputs [column, column + 64) of `rows` rows from
     `row` on, to the address `out`; `add`: added to what is there. weights: (2,) addresses; sides: (3, n) float32. ready: (q,
-    steps, lows, totals, group), q (N, >= k) u8, steps and lows (N,), totals (N, >= groups) float32.
+    steps, lows, totals, group), q (N, >= k) u8 or, for bfloat16, its bits, steps and lows (N,), totals (N, >= groups) float32.
     """
 
     prepare: Any
@@ -166,5 +167,46 @@ def _int4(adds: bool) -> Any:
     return multiply
 
 
+@njit(**_EXACT)
+def _prepare16(source, n, ready, row):
+    own = ready[0][row]
+    for j in range(n):
+        own[j] = narrowed(source[j])
+
+
+def _bfloat16(adds: bool) -> Any:
+    tile1, tile2, tile3, tile4, tile5 = (bfloat16_tile(rows, 0, adds) for rows in range(1, _HEIGHT))
+    tile6 = bfloat16_tile(_HEIGHT, 1, adds)
+
+    @njit(**_EXACT)
+    def multiply(weights, sides, column, k, ready, row, rows, out, out_stride):
+        """sides: bias alone. weights: bits in panels [n / 16][k / 2][16][2]; k even."""
+        q = ready[0]
+        at, panel = weights[0] + 2 * column * k, 32 * k
+        stride = q.strides[0]
+        x = q.ctypes.data + row * stride
+        biases = sides.ctypes.data + 4 * column
+        first = 0
+        while first + _HEIGHT <= rows:
+            ahead = at + (4 + min(first // _HEIGHT, 3)) * panel
+            tile6(at, panel, x, stride, k // 2, ahead, biases, out, out_stride)
+            first += _HEIGHT
+            x, out = x + _HEIGHT * stride, out + _HEIGHT * out_stride
+        left = rows - first
+        if left == 1:
+            tile1(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
+        elif left == 2:
+            tile2(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
+        elif left == 3:
+            tile3(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
+        elif left == 4:
+            tile4(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
+        elif left == 5:
+            tile5(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
+
+    return multiply
+
+
 INT8 = Product(_prepare8, _int8(adds=False), _int8(adds=True))
 INT4 = Product(_prepare4, _int4(adds=False), _int4(adds=True))
+BFLOAT16 = Product(_prepare16, _bfloat16(adds=False), _bfloat16(adds=True))

@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit, prange
 
 from openbook.lm.kernels import block_attention
-from openbook.lm.kernels.block_products import INT4, INT8, Product
+from openbook.lm.kernels.block_products import BFLOAT16, INT4, INT8, Product
+from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.int8_linear import COLUMNS
 from openbook.lm.kernels.rows import INLINE, exp
 
@@ -52,8 +53,14 @@ def _silu(x):
     return x / (_f(1.0) + part) * (_f(1.0) if x >= _f(0.0) else part)
 
 
-def make(product: Product, wide: bool) -> tuple[Any, Any]:
-    """(step, head) for weights of one kind and a cache in float32 (`wide`) or bfloat16."""
+@njit(**INLINE)
+def narrow(source, target):
+    for j in range(COLUMNS):
+        target[j] = narrowed(source[j])
+
+
+def make(product: Product, wide: bool) -> tuple[Any, Any, Any]:
+    """(step, head, narrow_head) for weights of one kind and a cache in float32 (`wide`) or bfloat16."""
     prepare, multiply, add = product
     attend, store, clear_behind = block_attention.FLOAT32 if wide else block_attention.BFLOAT16
 
@@ -63,7 +70,7 @@ def make(product: Product, wide: bool) -> tuple[Any, Any]:
         prepare(work[row], len(weight), ready, row)
 
     @njit(nogil=True, error_model="numpy", boundscheck=False)
-    def place(row, qkv, cos, sin, H, G, D, norms, has_norms, eps, blocks, slot, k, v):
+    def place(row, qkv, cos, sin, H, G, D, norms, has_norms, eps, blocks, first_block, slot, k, v):
         """Queries and keys turned, keys and values stored. blocks: of the row's sequence; slot: its position."""
         own = qkv[row]
         for h in range(H + G):
@@ -71,7 +78,7 @@ def make(product: Product, wide: bool) -> tuple[Any, Any]:
             if has_norms:
                 _normalise(head, norms[0] if h < H else norms[1], eps, head)
             _turn(head, cos[row], sin[row])
-        block = blocks[slot // 16]
+        block = first_block + blocks[slot // 16]
         for g in range(G):
             key, value = own[(H + g) * D : (H + g + 1) * D], own[(H + G + g) * D : (H + G + g + 1) * D]
             store(key, value, k[block, g], v[block, g], slot % 16, D)
@@ -83,25 +90,26 @@ def make(product: Product, wide: bool) -> tuple[Any, Any]:
 
     @njit(**_PARALLEL)
     def step(x, cos, sin, positions, sequences, last, tables, tasks, shape, weights, qkv_sides, out_sides, up_sides,
-             down_sides, norms, head_norms, windows, eps, scale, k_cache, v_cache, ready, scratch):  # fmt: skip
+             down_sides, norms, head_norms, windows, eps, scale, k_cache, v_cache, layer_blocks, ready, scratch):  # fmt: skip
         """x: (N, E) float32, changed in place by all layers.
 
         cos, sin: (N, D). positions, sequences: (N,) of each token; last: (S,) the last token of each; tables: (S, most).
         tasks: (T, 2) first token, number of tokens. shape: (H, G, D, I). weights: (L, 4, 2) addresses of what `product`
         reads for query-key-value, output, gate-up, down; *_sides: (L, 3, n) float32. norms: (L, 2, E); head_norms: (L, 2, D) or
-        (L, 2, 0). windows: (L,). k_cache, v_cache: (L, blocks, G, 16 D). scratch: see `fused_decoder`.
+        (L, 2, 0). windows: (L,). k_cache, v_cache: (blocks of all layers, G, 16 D); `layer_blocks`: those of a layer, 0
+        where each writes over the last one's. scratch: see `fused_decoder`.
         """
         H, G, D, inner = shape
         work, qkv, mixed, gated = scratch
         N, E = x.shape
         layers, shared = weights.shape[0], H // G
         has_norms = head_norms.shape[2] > 0
-        block_stride = k_cache.strides[1]
+        block_stride, head_stride = k_cache.strides[0], k_cache.strides[1]
         x_at, x_stride = x.ctypes.data, x.strides[0]
         for layer in range(layers):
-            k, v = k_cache[layer], v_cache[layer]
-            k_at, v_at, window = k.ctypes.data, v.ctypes.data, windows[layer]
-            head_stride = k.strides[1]
+            window, first_block = windows[layer], layer * layer_blocks
+            k_at = k_cache.ctypes.data + first_block * block_stride
+            v_at = v_cache.ctypes.data + first_block * block_stride
             first_norm, second_norm, own_norms = norms[layer, 0], norms[layer, 1], head_norms[layer]
             if N < _FEW:
                 for row in range(N):
@@ -117,15 +125,17 @@ def make(product: Product, wide: bool) -> tuple[Any, Any]:
             if N < _FEW:
                 for row in range(N):
                     s = sequences[row]
-                    place(row, qkv, cos, sin, H, G, D, own_norms, has_norms, eps, tables[s], positions[row], k, v)
+                    place(row, qkv, cos, sin, H, G, D, own_norms, has_norms, eps, tables[s], first_block, positions[row],
+                          k_cache, v_cache)  # fmt: skip
             else:
                 for row in prange(N):
                     s = sequences[row]
-                    place(row, qkv, cos, sin, H, G, D, own_norms, has_norms, eps, tables[s], positions[row], k, v)
+                    place(row, qkv, cos, sin, H, G, D, own_norms, has_norms, eps, tables[s], first_block, positions[row],
+                          k_cache, v_cache)  # fmt: skip
             for s in range(len(last)):
                 slot = positions[last[s]]
                 for g in range(G):
-                    clear_behind(v[tables[s, slot // 16], g], slot % 16, D)
+                    clear_behind(v_cache[first_block + tables[s, slot // 16], g], slot % 16, D)
             for task in prange(len(tasks) * G):
                 one, g = task // G, task % G
                 first, tokens = tasks[one, 0], tasks[one, 1]
@@ -180,8 +190,25 @@ def make(product: Product, wide: bool) -> tuple[Any, Any]:
             column = block * COLUMNS
             multiply(at, sides, column, E, ready, 0, M, logits + 4 * column, stride)
 
-    return step, head
+    @njit(**_PARALLEL)
+    def narrow_head(x, norm, eps, at, sides, ready, scratch, out):
+        """The same, rounded to the bits of bfloat16. out: (M, >= n) uint16."""
+        work = scratch[0]
+        M, E = x.shape
+        for row in prange(M):
+            normed(row, x, norm, eps, work, ready)
+        for block in prange(sides.shape[1] // COLUMNS):
+            column = block * COLUMNS
+            part = np.empty((_CHUNK, COLUMNS), np.float32)
+            for row in range(0, M, _CHUNK):
+                rows = min(_CHUNK, M - row)
+                multiply(at, sides, column, E, ready, row, rows, part.ctypes.data, 4 * COLUMNS)
+                for r in range(rows):
+                    narrow(part[r], out[row + r, column : column + COLUMNS])
+
+    return step, head, narrow_head
 
 
 INT8_FLOAT32, INT8_BFLOAT16 = make(INT8, wide=True), make(INT8, wide=False)
+BFLOAT16_FLOAT32, BFLOAT16_BFLOAT16 = make(BFLOAT16, wide=True), make(BFLOAT16, wide=False)
 INT4_FLOAT32, INT4_BFLOAT16 = make(INT4, wide=True), make(INT4, wide=False)

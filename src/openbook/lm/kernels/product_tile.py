@@ -1,8 +1,9 @@
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, disable-error-code="call-arg,var-annotated,misc"
-"""A register tile from bytes to finished numbers: rows times 64 outputs, scaled in the registers where they were summed.
+"""Register tiles from stored numbers to finished ones: rows times 64 outputs, completed in the registers that summed them.
 
-y = step_r scale_n (u . w) + (low_r offset_n + bias_n), see `int8_linear`. The weights of the next outputs are asked for while
-these are multiplied, so that the cores do not wait for memory. A row's numbers are the same in a tile of any height.
+Bytes: y = step_r scale_n (u . w) + (low_r offset_n + bias_n), see `int8_linear`. bfloat16: y = x . w + bias_n, two products a
+lane and instruction. The weights of the next outputs are asked for while these are multiplied, so that the cores do not wait for
+memory. A row's numbers are the same in a tile of any height.
 """
 
 from __future__ import annotations
@@ -21,12 +22,53 @@ from openbook.lm.kernels.vector import (
     _I32X16,
     _I64,
     _dot_bytes,
+    _function,
     _load,
     _multiply_add,
     _spread,
 )
 
 PANELS = 4
+
+
+def _dot_pairs(builder, total, left, right):
+    """total + the two products of bfloat16 of each lane (vdpbf16ps)."""
+    function = _function(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _F32X16, [_F32X16, _I32X16, _I32X16])
+    return builder.call(function, [total, left, right])
+
+
+def _sums(builder, rows, lines, dot, kind, weights, panel_stride, x, x_stride, steps, ahead):
+    """[row][panel]: the sums of `steps` steps of 4 bytes of each row and 64 bytes of each panel.
+
+    In each step `lines` lines are asked for from `ahead` on, a panel apart.
+    """
+    panel_at = [builder.add(weights, builder.mul(panel_stride, _constant(n))) for n in range(PANELS)]
+    ahead_at = [builder.add(ahead, builder.mul(panel_stride, _constant(n))) for n in range(lines)]
+    row_at = [builder.add(x, builder.mul(x_stride, _constant(m))) for m in range(rows)]
+    before = builder.block
+    loop, end = builder.append_basic_block("loop"), builder.append_basic_block("end")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    step = builder.phi(_I64)
+    step.add_incoming(_constant(0), before)
+    sums = [[builder.phi(kind) for _ in range(PANELS)] for _ in range(rows)]
+    place = builder.mul(step, _constant(64))
+    for at in ahead_at:
+        prefetch(builder, builder.add(at, place))
+    columns = [_load(builder, builder.add(at, place), _I32X16) for at in panel_at]
+    following = []
+    for at, row in zip(row_at, sums, strict=True):
+        lane = _spread(builder, _load(builder, builder.add(at, builder.mul(step, _constant(4))), _I32), _I32X16)
+        following.append([dot(builder, total, lane, column) for total, column in zip(row, columns, strict=True)])
+    advanced = builder.add(step, _constant(1))
+    step.add_incoming(advanced, loop)
+    for row, new_row in zip(sums, following, strict=True):
+        for total, new in zip(row, new_row, strict=True):
+            total.add_incoming(ir.Constant(kind, [0] * 16), before)
+            total.add_incoming(new, loop)
+    builder.cbranch(builder.icmp_signed("<", advanced, steps), loop, end)
+    builder.position_at_end(end)
+    return following
 
 
 def _stored(builder, address, value):
@@ -36,8 +78,7 @@ def _stored(builder, address, value):
 def product_tile(rows: int, lines: int, adds: bool) -> Any:
     """(weights, panel_stride, x, x_stride, steps, ahead, row_steps, row_lows, scales, offsets, biases, out, out_stride).
 
-    All are addresses or bytes. A step consumes 4 bytes of each row of `x` and 64 bytes of each of 4 panels; in each one asks
-    for `lines` lines from `ahead` on, a panel apart. out: `rows` rows of 64 float32, added to where `adds`.
+    All are addresses or bytes: x rows of u8, weights s8; out: `rows` rows of 64 float32, added to where `adds`.
     """
 
     @intrinsic
@@ -48,43 +89,14 @@ def product_tile(rows: int, lines: int, adds: bool) -> Any:
         signature = types.void(*[types.int64] * 13)
 
         def codegen(context, builder, _signature, arguments):
-            weights, panel_stride, x, x_stride, steps, ahead, row_steps, row_lows, scales, offsets, biases = arguments[
-                :11
-            ]
-            out, out_stride = arguments[11:]
-            panel_at = [builder.add(weights, builder.mul(panel_stride, _constant(n))) for n in range(PANELS)]
-            ahead_at = [builder.add(ahead, builder.mul(panel_stride, _constant(n))) for n in range(lines)]
-            row_at = [builder.add(x, builder.mul(x_stride, _constant(m))) for m in range(rows)]
-            before = builder.block
-            loop, end = builder.append_basic_block("loop"), builder.append_basic_block("end")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            step = builder.phi(_I64)
-            step.add_incoming(_constant(0), before)
-            sums = [[builder.phi(_I32X16) for _ in range(PANELS)] for _ in range(rows)]
-            place = builder.mul(step, _constant(64))
-            for at in ahead_at:
-                prefetch(builder, builder.add(at, place))
-            columns = [_load(builder, builder.add(at, place), _I32X16) for at in panel_at]
-            following = []
-            for at, row in zip(row_at, sums, strict=True):
-                lane = _spread(builder, _load(builder, builder.add(at, builder.mul(step, _constant(4))), _I32), _I32X16)
-                following.append([_dot_bytes(builder, total, lane, c) for total, c in zip(row, columns, strict=True)])
-            advanced = builder.add(step, _constant(1))
-            step.add_incoming(advanced, loop)
-            zero = ir.Constant(_I32X16, [0] * 16)
-            for row, new_row in zip(sums, following, strict=True):
-                for total, new in zip(row, new_row, strict=True):
-                    total.add_incoming(zero, before)
-                    total.add_incoming(new, loop)
-            builder.cbranch(builder.icmp_signed("<", advanced, steps), loop, end)
-            builder.position_at_end(end)
+            row_steps, row_lows, scales, offsets, biases, out, out_stride = arguments[6:]
+            sums = _sums(builder, rows, lines, _dot_bytes, _I32X16, *arguments[:6])
             for n in range(PANELS):
                 place = _constant(64 * n)
                 scale, offset, bias = (
                     _load(builder, builder.add(at, place), _F32X16) for at in (scales, offsets, biases)
                 )
-                for m, row in enumerate(following):
+                for m, row in enumerate(sums):
                     own = _constant(4 * m)
                     row_step, low = (
                         _spread(builder, _load(builder, builder.add(at, own), _F32), _F32X16)
@@ -94,6 +106,32 @@ def product_tile(rows: int, lines: int, adds: bool) -> Any:
                     whole = builder.sitofp(row[n], _F32X16)
                     target = builder.add(builder.add(out, builder.mul(out_stride, _constant(m))), place)
                     found = _multiply_add(builder, least, whole, builder.fmul(row_step, scale))
+                    if adds:
+                        found = builder.fadd(_load(builder, target, _F32X16), found)
+                    _stored(builder, target, found)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return tile
+
+
+def bfloat16_tile(rows: int, lines: int, adds: bool) -> Any:
+    """(weights, panel_stride, x, x_stride, steps, ahead, biases, out, out_stride): the same for bits of bfloat16, two a step."""
+
+    @intrinsic
+    def tile(typing_context, weights, panel_stride, x, x_stride, steps, ahead, biases, out, out_stride):
+        signature = types.void(*[types.int64] * 9)
+
+        def codegen(context, builder, _signature, arguments):
+            biases, out, out_stride = arguments[6:]
+            sums = _sums(builder, rows, lines, _dot_pairs, _F32X16, *arguments[:6])
+            for n in range(PANELS):
+                place = _constant(64 * n)
+                bias = _load(builder, builder.add(biases, place), _F32X16)
+                for m, row in enumerate(sums):
+                    target = builder.add(builder.add(out, builder.mul(out_stride, _constant(m))), place)
+                    found = builder.fadd(row[n], bias)
                     if adds:
                         found = builder.fadd(_load(builder, target, _F32X16), found)
                     _stored(builder, target, found)

@@ -36,9 +36,9 @@ class PackedStorage:
         self.k[:, target], self.v[:, target] = self.k[:, source], self.v[:, source]
 
     def arrays(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The same memory for numba: float32, or the bits of bfloat16."""
+        """The same memory for numba, (L blocks, G, 16 D): float32, or the bits of bfloat16."""
         k, v = (one if self.dtype == torch.float32 else one.view(torch.uint16) for one in (self.k, self.v))
-        return k.numpy(), v.numpy()
+        return k.flatten(0, 1).numpy(), v.flatten(0, 1).numpy()
 
 
 class PackedCache:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,19 +21,20 @@ from openbook.lm.families.base import Head
 from openbook.lm.families.llama import Llama
 from openbook.lm.kernels.cpu import why_not_int8
 from openbook.lm.nn.batch import Batch
-from openbook.lm.nn.packed_cache import PackedCache
+from openbook.lm.nn.packed_cache import BLOCK, PackedCache, PackedStorage
+from openbook.lm.quantization.bfloat16 import Bfloat16Linear
 from openbook.lm.quantization.dynamic import DynamicInt8Linear
 from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
-from openbook.lm.quantization.prepare import FusedGatedMlp
 
 _COLUMNS = 64
 _ROWS_A_TASK = 16  # query rows of a key head that one task computes
 _NO_WINDOW = 1 << 40
+_KINDS: dict[type, str] = {DynamicInt8Linear: "INT8", DynamicInt4Linear: "INT4", Bfloat16Linear: "BFLOAT16"}
 Floats = NDArray[np.float32]
 
 
 class Parts(NamedTuple):
-    """What the kernels read of a linear layer: two addresses and (3, n) float32, see `kernels.block_products`."""
+    """What the kernels read of a linear layer: two addresses and (1 or 3, n) float32, see `kernels.block_products`."""
 
     addresses: tuple[int, int]
     sides: Floats
@@ -44,10 +46,15 @@ def why_not_fused(model: nn.Module) -> str:
         return why_not_int8()
     if not isinstance(model, Llama):
         return "is for models of the Llama kind"
+    if not isinstance(model.lm_head, DynamicInt8Linear | DynamicInt4Linear | Bfloat16Linear):
+        return "needs weights in bytes, half bytes or bfloat16 of our own order"
+    return why_not_shape(model)
+
+
+def why_not_shape(model: Llama) -> str:
+    """What of the sizes and functions of a model stands in the way."""
     config = model.config
-    if not isinstance(model.lm_head, DynamicInt8Linear | DynamicInt4Linear):
-        return "needs weights of 8 or 4 bits"
-    if not all(isinstance(layer.mlp, FusedGatedMlp) for layer in _layers(model)):
+    if config.num_experts:
         return "does not compute mixtures of experts"
     if config.activation != "silu":
         return f"does not compute {config.activation}"
@@ -57,7 +64,7 @@ def why_not_fused(model: nn.Module) -> str:
 
 
 class FusedDecoder:
-    """`model` prepared in int8 or int4. Its weights stay where they are; their addresses are what this adds."""
+    """`model` prepared in int8, int4 or bfloat16. Its weights stay where they are; their addresses are what this adds."""
 
     def __init__(self, model: Llama) -> None:
         config, layers = model.config, _layers(model)
@@ -74,19 +81,49 @@ class FusedDecoder:
         self.eps, self.scale = np.float32(config.norm_eps), np.float32(layers[0].attention.scale)
         self.last_norm, self.head = _numbers(model.norm)[0], _parts(model.lm_head)
         self.head_weights = np.array(self.head.addresses, np.int64)
-        is_int4 = isinstance(model.lm_head, DynamicInt4Linear)
         self.group = model.lm_head.group_size if isinstance(model.lm_head, DynamicInt4Linear) else 0
-        self.kind: Literal["INT8", "INT4"] = "INT4" if is_int4 else "INT8"
+        self.kind = _KINDS[type(model.lm_head)]
+        self._lock = Lock()  # of the memory below
         self._ready: tuple[Any, ...] = ()
         self._scratch: tuple[Floats, ...] = ()
         self._logits = np.empty((0, self.head.sides.shape[1]), np.float32)
 
-    def forward(self, input_ids: Tensor, batch: Batch, rows: Tensor | None, head: Head) -> Tensor:
-        """As `Llama.forward`. The logits lie in memory that the next call writes over."""
+    def forward(
+        self, input_ids: Tensor, batch: Batch, input_embeds: Tensor | None, rows: Tensor | None, head: Head
+    ) -> Tensor:
+        """As `Llama.forward`. With a cache the logits are float32, in memory that the next call writes over."""
         cache = batch.cache
-        assert isinstance(cache, PackedCache)
-        step, project = _kernels(self.kind, cache.storage.dtype == torch.float32)
-        x = self.model.tokens(input_ids).float()
+        with self._lock:
+            if cache is None:
+                return self._finished(self._without_cache(input_ids, batch, input_embeds), rows, head, is_kept=True)
+            assert isinstance(cache, PackedCache)
+            x = self._embedded(input_ids, input_embeds)
+            self._run(x, batch, cache.tables, cache.storage, cache.storage.k.shape[1])
+            return self._finished(x, rows, head, is_kept=False)
+
+    def _embedded(self, input_ids: Tensor, input_embeds: Tensor | None) -> Tensor:
+        """(N, E) float32, which nobody else holds."""
+        if input_embeds is None:
+            return self.model.tokens(input_ids).float()  # type: ignore[no-any-return]
+        return input_embeds.detach().to(torch.float32, copy=True).contiguous()
+
+    def _without_cache(self, input_ids: Tensor, batch: Batch, input_embeds: Tensor | None) -> Tensor:
+        """Keys and values lie in blocks for as long as one layer needs them."""
+        lengths = batch.starts.diff()
+        blocks = (lengths + BLOCK - 1) // BLOCK  # (S,)
+        last = blocks.cumsum(0)
+        tables = (last - blocks)[:, None] + torch.arange(int(blocks.max()))  # (S, most)
+        storage = PackedStorage(1, int(last[-1]), self.shape[1], self.shape[2], torch.bfloat16)
+        if self.kind != "BFLOAT16" and self.model.dtype == torch.float32:
+            storage = PackedStorage(1, int(last[-1]), self.shape[1], self.shape[2], torch.float32)
+        x = self._embedded(input_ids, input_embeds)
+        self._run(x, batch, tables.numpy(), storage, 0)
+        return x
+
+    def _run(
+        self, x: Tensor, batch: Batch, tables: NDArray[np.int64], storage: PackedStorage, layer_blocks: int
+    ) -> None:
+        step = _kernels(self.kind, storage.dtype == torch.float32)[0]
         rotation = self.model.rope(batch.positions, torch.float32)
         self._make_room(len(x))
         starts, positions = batch.starts.numpy(), batch.positions.numpy()
@@ -97,7 +134,7 @@ class FusedDecoder:
             positions,
             np.repeat(np.arange(len(starts) - 1), np.diff(starts)),
             starts[1:] - 1,
-            cache.tables,
+            tables,
             _tasks(starts, positions, max(_ROWS_A_TASK * self.shape[1] // self.shape[0], 1)),
             self.shape,
             self.weights,
@@ -107,27 +144,33 @@ class FusedDecoder:
             self.windows,
             self.eps,
             self.scale,
-            *cache.storage.arrays(),
+            *storage.arrays(),
+            layer_blocks,
             self._ready,
             self._scratch,
         )
+
+    def _finished(self, x: Tensor, rows: Tensor | None, head: Head, *, is_kept: bool) -> Tensor:
+        """`is_kept`: the logits are in memory of their own, of the model's dtype."""
         x = x if rows is None else x[rows]
         if head != "logits":
             hidden = self.model.norm(x.to(self.model.dtype))
             return hidden if head == "hidden" else head(hidden, self.model.lm_head)
-        if len(self._logits) < len(x):
-            self._logits = np.empty((len(x), self._logits.shape[1]), np.float32)
-        logits = self._logits[: len(x)]
-        project(
-            x.numpy(),
-            self.last_norm,
-            self.eps,
-            self.head_weights,
-            self.head.sides,
-            self._ready,
-            self._scratch,
-            logits,
-        )
+        M, n = len(x), self.head.sides.shape[1]
+        _, project, project_narrow = _kernels(self.kind, False)
+        self._make_room(M)
+        known = (self.last_norm, self.eps, self.head_weights, self.head.sides, self._ready, self._scratch)
+        if is_kept and self.model.dtype == torch.bfloat16:
+            narrow = torch.empty(M, n, dtype=torch.bfloat16)
+            project_narrow(x.numpy(), *known, narrow.view(torch.uint16).numpy())
+            return narrow[:, : self.model.config.vocab_size]
+        if is_kept:
+            logits = np.empty((M, n), np.float32)
+        else:
+            if len(self._logits) < M:
+                self._logits = np.empty((M, n), np.float32)
+            logits = self._logits[:M]
+        project(x.numpy(), *known, logits)
         return torch.from_numpy(logits)[:, : self.model.config.vocab_size]
 
     def _make_room(self, rows: int) -> None:
@@ -139,15 +182,16 @@ class FusedDecoder:
         widest = max(E, H * D, inner) + self.group
         groups = widest // self.group if self.group else 1
         columns = (np.empty(rows, np.float32), np.empty(rows, np.float32), np.empty((rows, groups), np.float32))
-        self._ready = (np.empty((rows, widest), np.uint8), *columns, self.group)
+        kind = np.uint16 if self.kind == "BFLOAT16" else np.uint8
+        self._ready = (np.empty((rows, widest), kind), *columns, self.group)
         self._scratch = tuple(np.empty((rows, n), np.float32) for n in (E, self.sides[0].shape[2], H * D, inner))
 
 
 @cache
-def _kernels(kind: str, wide: bool) -> tuple[Any, Any]:
+def _kernels(kind: str, wide: bool) -> tuple[Any, Any, Any]:
     from openbook.lm.kernels import decoder_step
 
-    found: tuple[Any, Any] = getattr(decoder_step, f"{kind}_{'FLOAT32' if wide else 'BFLOAT16'}")
+    found: tuple[Any, Any, Any] = getattr(decoder_step, f"{kind}_{'FLOAT32' if wide else 'BFLOAT16'}")
     return found
 
 
@@ -174,6 +218,8 @@ def _parts(layer: nn.Module) -> Parts:
     if isinstance(layer, DynamicInt4Linear):
         addresses = (int(layer.weight.ctypes.data), int(layer.steps.ctypes.data))
         return Parts(addresses, np.stack([np.zeros_like(layer.offset), layer.offset, layer.bias]))
+    if isinstance(layer, Bfloat16Linear):
+        return Parts((int(layer.packed.ctypes.data), 0), layer.bias[None])
     assert isinstance(layer, DynamicInt8Linear)
     packed = layer.packed
     return Parts((int(packed.weight.ctypes.data), 0), np.stack([packed.scale, packed.offset, packed.bias]))

@@ -18,6 +18,7 @@ from openbook.lm.nn.linear import Linear, Packed
 from openbook.lm.nn.mlp import GatedMlp, Mlp, activate
 from openbook.lm.nn.moe import Moe
 from openbook.lm.nn.norm import RmsNorm
+from openbook.lm.quantization.bfloat16 import Bfloat16Linear, why_not_bfloat16
 from openbook.lm.quantization.dynamic import DynamicInt8Linear
 from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
 from openbook.lm.quantization.integers import Int4Linear, Int8Linear
@@ -46,11 +47,16 @@ def prepare(model: Model, precision: Precision, *, group_size: int = 32) -> Mode
     if precision not in get_args(FloatPrecision) + ("int8", "int4"):
         raise UsageError(f"precision {precision!r} is not known", "known are float32, bfloat16, int8 and int4")
     if precision == "int8":
-        return _with_integers(model, eight_bits)
+        return _with_packed(model, eight_bits)
     if precision == "int4":
-        return _with_integers(model, lambda source: four_bits(source, group_size))
+        return _with_packed(model, lambda source: four_bits(source, group_size))
     dtype = DTYPES[precision]
     model.to(dtype)
+    if precision == "bfloat16" and isinstance(model, Llama) and _is_on_cpu(model):
+        from openbook.lm.quantization.fused_decoder import why_not_shape
+
+        if not why_not_bfloat16() and not why_not_shape(model):
+            return _with_packed(model, Bfloat16Linear)
     for module in list(model.modules()):
         if isinstance(module, Attention):
             fuse_qkv(module)
@@ -101,8 +107,8 @@ class FusedGatedMlp(Packed):
         return self.down(activate(gate, self.activation) * up)  # type: ignore[no-any-return]
 
 
-def _with_integers(model: Model, make: Callable[[Linear], Packed]) -> Model:
-    """The weights are quantized from the floats that the model has, before the rest of it is cast."""
+def _with_packed(model: Model, make: Callable[[Linear], Packed]) -> Model:
+    """The weights are made from the floats that the model has, before the rest of it is cast to bfloat16."""
     on_cpu = _is_on_cpu(model)
     for module in list(model.modules()):
         if isinstance(module, Attention):
