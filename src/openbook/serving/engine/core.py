@@ -26,6 +26,7 @@ from openbook.serving.engine.sampler import choose
 from openbook.serving.engine.scheduler import Scheduler
 from openbook.serving.engine.score import score_prompt
 from openbook.serving.engine.sequence import Sequence
+from openbook.serving.engine.speculate.speculation import Speculation
 
 BLOCK_SIZE = 16
 
@@ -41,6 +42,14 @@ class Output(NamedTuple):
     num_cached: int
     prompt: tuple[Chosen, ...] = ()
     mean_logprob: float = 0.0
+
+
+class _Drawing(NamedTuple):
+    """Of whose tokens one is chosen from logits `row`, and one from each row behind it while they are those of `draft`."""
+
+    sequence: Sequence
+    row: int
+    draft: list[int]
 
 
 class EngineCore:
@@ -62,6 +71,7 @@ class EngineCore:
         kv_dtype: torch.dtype | None = None,
         end_tokens: Iterable[int] = (),
         constraints: Constraints | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         if not model.causal:
             raise ModelUnavailable(
@@ -76,6 +86,7 @@ class EngineCore:
         self.max_seq_len = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
         self.end_tokens = frozenset(end_tokens)
         self._constraints = constraints
+        self.speculation = speculation
         self.blocks = BlockManager(num_blocks, block_size)
         self.scheduler = Scheduler(self.blocks, max_num_seqs, max_step_tokens)
         self.runner = Runner(model, num_blocks, block_size, kv_dtype or model.dtype)
@@ -95,6 +106,7 @@ class EngineCore:
         seed = params.seed if params.seed is not None else secrets.randbits(63)
         sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt, num_forks=n - 1)
         sequence.constraint = self._compiled(params)
+        sequence.limit = min(len(prompt) + params.max_tokens, self.max_seq_len)
         if n > 1:
             self._members[sequence.number] = {sequence.number}
         self._enter(sequence)
@@ -142,9 +154,13 @@ class EngineCore:
 
     def step(self) -> list[Event]:
         """Computes once; the tokens that were chosen. Nothing when there is nothing to do."""
+        if self.speculation is not None:
+            self.speculation.wish(self.scheduler.running)
         plan = self.scheduler.plan()
         if not plan.pieces:
             return []
+        if self.speculation is not None:
+            plan = self.speculation.filled(plan, self._sequences)
         computed = self.runner.run(plan)
         self.scheduler.computed(plan)
         return self._read(computed)
@@ -152,7 +168,7 @@ class EngineCore:
     def _read(self, computed: Computed) -> list[Event]:
         """What the logits say: scores of prompts, and the next token of each sequence that is computed to its end."""
         events: list[Event] = []
-        drawing: list[tuple[Sequence, int]] = []  # and its row
+        drawing: list[_Drawing] = []
         end = 0
         for piece in computed.pieces:
             sequence, begin, end = self._sequences[piece.number], end, end + piece.num_logits
@@ -163,11 +179,27 @@ class EngineCore:
             if sequence.params.max_tokens == 0:
                 events += [self._end(one, "length") for one in (sequence, *self._forked(sequence))]
                 continue
-            drawing += [(one, end - 1) for one in (sequence, *self._forked(sequence))]
-        sequences = [sequence for sequence, _ in drawing]
-        rows = _rows(computed.logits, [row for _, row in drawing])
-        chosen = choose(rows, sequences) if sequences else []
-        return events + [self._take(sequence, one) for sequence, one in zip(sequences, chosen, strict=True)]
+            draft = piece.tokens[len(piece.tokens) - piece.num_draft :]
+            drawing += [_Drawing(one, end - 1 - len(draft), draft) for one in (sequence, *self._forked(sequence))]
+        return events + self._draw(computed.logits, drawing)
+
+    def _draw(self, logits: Tensor, drawing: list[_Drawing]) -> list[Event]:
+        """A token of each sequence; of those with guesses a second one where the first was guessed right, and so on."""
+        events: list[Event] = []
+        going, place = drawing, 0
+        while going:
+            chosen = choose(_rows(logits, [one.row + place for one in going]), [one.sequence for one in going])
+            right = []
+            for one, token in zip(going, chosen, strict=True):
+                events.append(self._take(one.sequence, token))
+                is_right = place < len(one.draft) and token.token == one.draft[place]
+                if is_right and one.sequence.status == "running":
+                    self.scheduler.accepted(one.sequence)
+                    right.append(one)
+                elif one.draft and self.speculation is not None:
+                    self.speculation.note(one.sequence, len(one.draft), place + is_right)
+            going, place = right, place + 1
+        return events
 
     def _forked(self, sequence: Sequence) -> list[Sequence]:
         """The further answers of a request whose prompt has just been computed."""
@@ -194,6 +226,7 @@ class EngineCore:
             request=parent.request if answer else -1,
             answer=answer,
             prompt_scores=list(parent.prompt_scores),
+            limit=parent.limit,
         )
         self._enter(child)
         return child
@@ -212,13 +245,12 @@ class EngineCore:
         if chosen.token == NO_TOKEN:
             return self._end(sequence, "error")
         sequence.tokens.append(chosen.token)
-        params = sequence.params
         ends = self._is_end(sequence, chosen.token)
         if sequence.constraint is not None and not ends:
             sequence.constraint.push(chosen.token)
         is_complete = sequence.constraint is not None and sequence.constraint.is_done
         reason: FinishReason | None = "stop" if ends or is_complete else None
-        if reason is None and (sequence.num_output >= params.max_tokens or len(sequence.tokens) >= self.max_seq_len):
+        if reason is None and len(sequence.tokens) >= sequence.limit:
             reason = "length"
         if reason is not None:
             self._finish(sequence, reason)
@@ -231,6 +263,8 @@ class EngineCore:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self.scheduler.finish(sequence, reason)
         del self._sequences[sequence.number]
+        if self.speculation is not None:
+            self.speculation.forget(sequence.number)
         if (members := self._members.get(sequence.request)) is not None:
             members.discard(sequence.number)
             if not members:

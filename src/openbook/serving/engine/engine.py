@@ -12,6 +12,7 @@ import torch
 
 from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
+from openbook.lm.checkpoint import read_json
 from openbook.lm.load import load_model
 from openbook.lm.memory import kv_bytes
 from openbook.lm.quantization.prepare import Precision, prepare
@@ -19,6 +20,10 @@ from openbook.serving.engine.core import BLOCK_SIZE, EngineCore, Output, end_tok
 from openbook.serving.engine.events import Chosen, Event
 from openbook.serving.engine.limits import check_engine
 from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
+from openbook.serving.engine.speculate.draft import DraftProposer
+from openbook.serving.engine.speculate.ngram import NgramProposer
+from openbook.serving.engine.speculate.proposer import Proposer
+from openbook.serving.engine.speculate.speculation import Speculation
 
 if TYPE_CHECKING:
     from openbook.lm.families.base import Family
@@ -48,30 +53,38 @@ class Engine:
         max_step_tokens: int = 1_024,
         kv_cache_gb: float | None = None,
         kv_dtype: KvDtype | None = None,
+        speculate: str | Path | None = None,
+        num_speculative: int = 4,
         after_step: Callable[[], None] = nothing,
     ) -> Engine:
         """The decoder in a Hugging Face directory or a GGUF file, prepared for this processor.
 
         `quantize` None: in the dtype that is stored (float16 in float32, which processors compute). `kv_cache_gb`: memory of keys
-        and values; None takes what `max_num_seqs` sequences of `max_seq_len` need, or 30 % of what is free. `after_step`: see
-        `EngineLoop`. Raises ModelUnavailable for a checkpoint that is broken or no decoder, UsageError for a setting that
-        cannot be.
+        and values; None takes what `max_num_seqs` sequences of `max_seq_len` need, or 30 % of what is free. `speculate`: "ngram",
+        or the directory of a smaller model with the same vocabulary, which proposes up to `num_speculative` tokens a step; the
+        answers are the same. `after_step`: see `EngineLoop`. Raises ModelUnavailable for a checkpoint that is broken or no
+        decoder, UsageError for a setting that cannot be.
         """
         if quantize not in (None, "int8", "int4"):
             raise UsageError(f"quantize {quantize!r} is not known", "known are int8, int4 and none")
         if kv_dtype is not None and kv_dtype not in get_args(KvDtype):
             raise UsageError(f"kv_dtype {kv_dtype!r} is not known", "known are bf16 and fp32")
-        check_engine(max_seq_len, max_num_seqs, max_step_tokens, kv_cache_gb)
+        check_engine(max_seq_len, max_num_seqs, max_step_tokens, kv_cache_gb, num_speculative)
         directory = Path(directory)
-        model = load_model(directory)
-        if model.dtype == torch.float16:
-            model = model.float()
+        model = _loaded(directory)
         limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
         end_tokens = end_tokens_of(directory, model)
+        draft = None if speculate in (None, "ngram") else _draft(Path(str(speculate)), directory, model)
         if model.causal:
             model = prepare(model, _precision(model, quantize))
+        if draft is not None:
+            draft = prepare(draft, _precision(draft, quantize))
         stored = {"bf16": torch.bfloat16, "fp32": torch.float32, None: model.dtype}[kv_dtype]
-        blocks = _num_blocks(model, limit, max_num_seqs, kv_cache_gb, stored) if model.causal else 1
+        block = sum(_block_bytes(one, stored) for one in (model, draft) if one is not None and one.causal)
+        blocks = _num_blocks(block, limit, max_num_seqs, kv_cache_gb) if model.causal else 1
+        proposer: Proposer | None = NgramProposer() if speculate == "ngram" else None
+        if draft is not None:
+            proposer = DraftProposer(draft, blocks, BLOCK_SIZE, stored, max_step_tokens)
         core = EngineCore(
             model,
             num_blocks=blocks,
@@ -81,6 +94,7 @@ class Engine:
             kv_dtype=stored,
             end_tokens=end_tokens,
             constraints=_constraints(directory, model.config.vocab_size, end_tokens),
+            speculation=None if proposer is None else Speculation(proposer, num_speculative),
         )
         return cls(core, directory, after_step)
 
@@ -184,11 +198,32 @@ def _precision(model: Family, quantize: Literal["int8", "int4"] | None) -> Preci
     return "bfloat16" if model.dtype == torch.bfloat16 else "float32"
 
 
-def _num_blocks(
-    model: Family, max_seq_len: int, max_num_seqs: int, kv_cache_gb: float | None, dtype: torch.dtype
-) -> int:
-    """UsageError when there is no room for one sequence."""
-    block = kv_bytes(model, BLOCK_SIZE, 1) * dtype.itemsize // model.dtype.itemsize
+def _loaded(directory: Path) -> Family:
+    model = load_model(directory)
+    return model.float() if model.dtype == torch.float16 else model
+
+
+def _draft(directory: Path, of: Path, model: Family) -> Family:
+    """The model that proposes for the one `of` a directory. UsageError where the tokens of the two are not the same."""
+    draft = _loaded(directory)
+    mine, theirs = draft.config.vocab_size, model.config.vocab_size
+    remedy = "take a smaller model of the same family"
+    if mine != theirs:
+        raise UsageError(f"the draft {directory} has {mine:,} tokens, the model {theirs:,}", remedy)
+    files = [one / "tokenizer.json" for one in (directory, of)]
+    if all(file.is_file() for file in files):
+        ours, others = (read_json(file).get("model", {}).get("vocab") for file in files)
+        if ours != others:
+            raise UsageError(f"the draft {directory} has other tokens than the model", remedy)
+    return draft
+
+
+def _block_bytes(model: Family, dtype: torch.dtype) -> int:
+    return kv_bytes(model, BLOCK_SIZE, 1) * dtype.itemsize // model.dtype.itemsize
+
+
+def _num_blocks(block: int, max_seq_len: int, max_num_seqs: int, kv_cache_gb: float | None) -> int:
+    """How many blocks of so many bytes there can be. UsageError when there is no room for one."""
     one = -(-max_seq_len // BLOCK_SIZE)
     wanted = one * max_num_seqs
     budget = int(kv_cache_gb * 1e9) if kv_cache_gb is not None else int(_KV_SHARE * _free_bytes())

@@ -15,9 +15,20 @@ _STRONGEST = 10_000.0
 """Of penalties and biases: beyond it a float32 logit may become infinite, and its probability no number."""
 
 
-def check_engine(max_seq_len: int | None, max_num_seqs: int, max_step_tokens: int, kv_cache_gb: float | None) -> None:
+def check_engine(
+    max_seq_len: int | None,
+    max_num_seqs: int,
+    max_step_tokens: int,
+    kv_cache_gb: float | None,
+    num_speculative: int = 1,
+) -> None:
     """Raises UsageError, which names the limit of an engine that cannot be. None: what the model and the memory give."""
-    counts = {"max_seq_len": max_seq_len, "max_num_seqs": max_num_seqs, "max_step_tokens": max_step_tokens}
+    counts = {
+        "max_seq_len": max_seq_len,
+        "max_num_seqs": max_num_seqs,
+        "max_step_tokens": max_step_tokens,
+        "num_speculative": num_speculative,
+    }
     for name, value in counts.items():
         if value is None and name == "max_seq_len":
             continue

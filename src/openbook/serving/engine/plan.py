@@ -6,13 +6,17 @@ from typing import NamedTuple
 
 
 class Piece(NamedTuple):
-    """The next `tokens` of a sequence, behind `seen` that are computed. `num_logits`: how many of the last want logits."""
+    """The next `tokens` of a sequence, behind `seen` that are computed. `num_logits`: how many of the last want logits.
+
+    `num_draft`: the last of the tokens are guesses, to be checked; in a plan without guesses yet, room for so many.
+    """
 
     number: int
     tokens: list[int]
     seen: int
     block_table: list[int]
     num_logits: int
+    num_draft: int = 0
 
 
 class StepPlan(NamedTuple):

@@ -26,7 +26,16 @@ class Runner:
 
     def __init__(self, model: Family, num_blocks: int, block_size: int, kv_dtype: torch.dtype) -> None:
         self.model = model
-        self.storage = model.paged_storage(num_blocks, block_size, kv_dtype)
+        self._shape = num_blocks, block_size, kv_dtype
+        self.storage = model.paged_storage(*self._shape)
+
+    def sleep(self) -> None:
+        """Gives back the memory of keys and values."""
+        self.storage = self.model.paged_storage(0, *self._shape[1:])
+
+    def wake(self) -> None:
+        """Takes it again; nothing is in it."""
+        self.storage = self.model.paged_storage(*self._shape)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> Computed:

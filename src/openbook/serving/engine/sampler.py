@@ -34,11 +34,11 @@ def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
         params = sequence.params
         if first < 0:
             found.append(Chosen(NO_TOKEN))
-        elif params.temperature < _GREEDY_BELOW and params.logprobs is None:
+        elif is_greedy(params) and params.logprobs is None:
             found.append(Chosen(first))
         else:
             row = logits[place]
-            token = first if params.temperature < _GREEDY_BELOW else draw(row, params, _uniform(sequence))
+            token = first if is_greedy(params) else draw(row, params, _uniform(sequence))
             found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params.logprobs))
     return found
 
@@ -136,10 +136,19 @@ def _typical(probabilities: Tensor, mass: float) -> Tensor:
     return keep
 
 
+def is_greedy(params: SamplingParams) -> bool:
+    return params.temperature < _GREEDY_BELOW
+
+
 def _uniform(sequence: Sequence) -> float:
     seed = sequence.params.seed
     assert seed is not None, "the engine gives every sequence a seed"
-    return float(np.random.Generator(np.random.Philox(key=seed % _SEEDS, counter=len(sequence.tokens))).random())
+    return uniform_at(seed, len(sequence.tokens))
+
+
+def uniform_at(seed: int, place: int) -> float:
+    """The number in [0, 1) by which the token in this place is drawn."""
+    return float(np.random.Generator(np.random.Philox(key=seed % _SEEDS, counter=place)).random())
 
 
 def _explained(row: Tensor, token: int, count: int) -> Chosen:

@@ -21,9 +21,10 @@ SCORED_ROWS = 256
 
 @dataclass
 class _Budget:
-    """What is left of a step: tokens, and among them rows of scored prompts."""
+    """What is left of a step: tokens, among them guesses, and rows of scored prompts."""
 
     tokens: int
+    guesses: int
     scored: int = SCORED_ROWS
 
     def count(self, sequence: Sequence) -> int:
@@ -32,7 +33,8 @@ class _Budget:
         return min(sequence.num_to_compute, most)
 
     def take(self, sequence: Sequence, piece: Piece) -> None:
-        self.tokens -= len(piece.tokens)
+        self.tokens -= len(piece.tokens) + piece.num_draft
+        self.guesses -= piece.num_draft
         if sequence.is_scored:
             self.scored -= piece.num_logits
 
@@ -57,12 +59,16 @@ class Scheduler:
         """The next step; empty when nothing is left to do."""
         pieces: list[Piece] = []
         copies: list[tuple[int, int]] = []
-        budget = _Budget(self.max_step_tokens)
+        # Guesses take no more than half of what is left when each sequence has its next token.
+        budget = _Budget(self.max_step_tokens, max(self.max_step_tokens - len(self.running), 0) // 2)
         # Those that wait for one token first: a long prompt does not hold them up.
         for sequence in sorted(self.running, key=lambda one: (one.num_to_compute > 1, one.number)):
             count = budget.count(sequence)
-            if sequence.status == "running" and count > 0 and self._make_room(sequence, count, copies):
-                pieces.append(self._piece(sequence, count))
+            if sequence.status != "running" or count < 1:
+                continue
+            guesses = self._guesses(sequence, budget) if sequence.num_wished else 0
+            if self._make_room(sequence, count + guesses, copies):
+                pieces.append(self._piece(sequence, count)._replace(num_draft=guesses))
                 budget.take(sequence, pieces[-1])
         # A sequence that was preempted for one behind it in this loop takes its piece back.
         running = {one.number for one in self.running}
@@ -83,8 +89,14 @@ class Scheduler:
         pieces = {piece.number: piece for piece in plan.pieces}
         for sequence in self.running:
             if sequence.number in pieces:
-                sequence.num_computed += len(pieces[sequence.number].tokens)
+                piece = pieces[sequence.number]
+                sequence.num_computed += len(piece.tokens) - piece.num_draft
                 self._seal(sequence)
+
+    def accepted(self, sequence: Sequence) -> None:
+        """One more of its tokens is in the cache: a guess that was right."""
+        sequence.num_computed += 1
+        self._seal(sequence)
 
     def finish(self, sequence: Sequence, reason: FinishReason) -> None:
         """Ends a sequence wherever it is; its blocks are given up at once."""
@@ -105,7 +117,7 @@ class Scheduler:
         for child in children[:room]:
             self.blocks.share(parent.block_table)
             child.block_table, child.hashes = list(parent.block_table), list(parent.hashes)
-            child.num_computed, child.status = parent.num_computed, "running"
+            child.num_computed, child.num_drafted, child.status = parent.num_computed, parent.num_drafted, "running"
             self.running.append(child)
         self.running.sort(key=lambda one: one.number)
         self.waiting.extendleft(reversed(children[room:]))
@@ -120,29 +132,42 @@ class Scheduler:
 
     def _make_room(self, sequence: Sequence, count: int, copies: list[tuple[int, int]]) -> bool:
         """Blocks for the next `count` tokens, if need be from sequences that came later. False when it was itself sent back."""
-        size = self.blocks.block_size
-        first, end = sequence.num_computed // size, self.blocks.blocks_for(sequence.num_computed + count)
-        missing = max(end - len(sequence.block_table), 0)
-        if count == 1 and not missing and not self.blocks.is_shared(sequence.block_table[first]):
+        missing, shared = self._needed(sequence, count)
+        if not missing and not shared:
             return True  # as nearly always
-
-        def shared() -> list[int]:
-            """Places of blocks that are written to and that another sequence refers to."""
-            places = range(first, min(end, len(sequence.block_table)))
-            return [i for i in places if self.blocks.is_shared(sequence.block_table[i])]
-
-        while self.blocks.num_available < missing + len(shared()):
+        while self.blocks.num_available < missing + len(shared):
             last = self.running[-1]
             self._preempt(last)
             if last is sequence:
                 return False
-        for i in shared():
+            missing, shared = self._needed(sequence, count)
+        for i in shared:
             (fresh,) = self.blocks.allocate(1)
             copies.append((sequence.block_table[i], fresh))
             self.blocks.release([sequence.block_table[i]])
             sequence.block_table[i] = fresh
         sequence.block_table += self.blocks.allocate(missing)
         return True
+
+    def _needed(self, sequence: Sequence, count: int) -> tuple[int, list[int]]:
+        """For its next `count` tokens: blocks that it lacks, and places of those that another sequence refers to as well."""
+        size, table = self.blocks.block_size, sequence.block_table
+        first, end = sequence.num_computed // size, self.blocks.blocks_for(sequence.num_computed + count)
+        return max(end - len(table), 0), [
+            i for i in range(first, min(end, len(table))) if self.blocks.is_shared(table[i])
+        ]
+
+    def _guesses(self, sequence: Sequence, budget: _Budget) -> int:
+        """How many guesses behind its next token there is room for; nothing is sent back for them."""
+        if sequence.num_to_compute != 1 or sequence.num_forks or sequence.is_scored:
+            return 0
+        count = min(sequence.num_wished, sequence.limit - len(sequence.tokens) - 1, budget.guesses)
+        while count > 0:
+            missing, shared = self._needed(sequence, 1 + count)
+            if missing + len(shared) <= self.blocks.num_available:
+                return count
+            count -= 1
+        return 0
 
     def _preempt(self, sequence: Sequence) -> None:
         """Back to the head of the queue; it is computed again, as far as its blocks are not found in the cache."""
@@ -154,7 +179,8 @@ class Scheduler:
 
     def _give_up(self, sequence: Sequence) -> None:
         self.blocks.release(sequence.block_table)
-        sequence.block_table, sequence.hashes, sequence.num_computed = [], [], 0
+        sequence.block_table, sequence.hashes = [], []
+        sequence.num_computed = sequence.num_drafted = 0
 
     def _admit(self, sequence: Sequence) -> bool:
         """Takes blocks for all of its tokens, those that are known from the cache; False when there are too few."""

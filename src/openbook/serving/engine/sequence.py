@@ -20,7 +20,8 @@ class Sequence:
     blocks in front. `number`: the order of arrival; a lower one goes first and is preempted last. `constraint`: how far the
     answer has come in its grammar. `request`, `answer`: which answer to which request it is; -1: the request of its own number.
     `num_forks`: further answers that begin when the prompt is computed. `prompt_scores`: of the prompt's tokens from the second
-    on, as far as they are known.
+    on, as far as they are known. `limit`: the most tokens it may have, prompt and answer. `num_wished`: guesses that the next
+    step should have room for; `num_drafted`: tokens that a draft model has computed.
     """
 
     number: int
@@ -39,6 +40,9 @@ class Sequence:
     answer: int = 0
     num_forks: int = 0
     prompt_scores: list[Chosen] = field(default_factory=list)
+    limit: int = 1 << 60
+    num_wished: int = 0
+    num_drafted: int = 0
 
     def __post_init__(self) -> None:
         if self.request < 0:
