@@ -25,6 +25,5 @@ def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 @pytest.fixture(scope="session")
-def client(server: Server) -> Iterator[openai.OpenAI]:
-    with server.client() as one:
-        yield one
+def client(server: Server) -> openai.OpenAI:
+    return server.client()

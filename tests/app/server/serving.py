@@ -41,6 +41,7 @@ class Server:
         self.process = process
         self.lines: list[str] = []
         self.errors: list[str] = []
+        self._clients: dict[str, openai.OpenAI] = {}
         self._address = threading.Event()
         for stream, kept in ((process.stdout, self.lines), (process.stderr, self.errors)):
             threading.Thread(target=self._read, args=(stream, kept), daemon=True).start()
@@ -57,7 +58,10 @@ class Server:
         self._address.set()
 
     def client(self, key: str = "none") -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
+        """Closed with the server."""
+        if key not in self._clients:
+            self._clients[key] = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
+        return self._clients[key]
 
     def http(self, key: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -76,6 +80,9 @@ class Server:
 
     def end(self, number: int = signal.SIGTERM, timeout_s: float = 60) -> int:
         """Its exit code."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
