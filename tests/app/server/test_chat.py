@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from app.server.serving import Server
+from app.server.serving import Server, serving
 
 ASKED: dict[str, Any] = {
     "model": "tiny",
@@ -104,3 +105,13 @@ def test_special_tokens_that_a_person_types_are_text(client: openai.OpenAI) -> N
 def test_fields_that_change_nothing_are_taken(client: openai.OpenAI, field: str) -> None:
     value: Any = {"user": "me", "store": False, "metadata": {"a": "b"}, "service_tier": "auto"}[field]
     assert client.chat.completions.create(**ASKED | {field: value}).choices
+
+
+def test_proposals_do_not_change_an_answer(client: openai.OpenAI, model: Path, tmp_path: Path) -> None:
+    asked = ASKED | {"temperature": 0, "max_tokens": 40}
+    plain = client.chat.completions.create(**asked).choices[0].message.content
+    with serving(model, tmp_path, "--speculate", "ngram") as server:
+        again = server.client().chat.completions.create(**asked)
+        chunks = list(server.client().chat.completions.create(**asked, stream=True))
+    assert again.choices[0].message.content == joined(chunks) == plain
+    assert again.usage is not None and again.usage.completion_tokens == 40

@@ -43,6 +43,15 @@ def serve(
     kv_dtype: Annotated[
         str | None, typer.Option("--kv-dtype", help="bf16 or fp32; the model's when not given.")
     ] = None,
+    speculate: Annotated[
+        str | None,
+        typer.Option(
+            "--speculate",
+            metavar="ngram|MODEL",
+            help="Propose tokens from the prompt, or by a smaller model; answers stay.",
+        ),
+    ] = None,
+    num_speculative: Annotated[int, typer.Option("--num-speculative", min=1, help="Tokens proposed a step.")] = 4,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine.")] = None,
     max_queue: Annotated[
         int, typer.Option("--max-queue", min=0, help="Sequences that may wait; beyond them 429.")
@@ -87,6 +96,8 @@ def serve(
         max_num_seqs,
         kv_cache_gb,
         kv_dtype,
+        speculate if speculate in (None, "ngram") else str(model_directory(str(speculate)).resolve()),
+        num_speculative,
         threads,
     )
     settings = ServerSettings(
@@ -148,6 +159,8 @@ def _show(service: Service, address: str) -> None:
         f"{full:,} of the full length of {facts.max_seq_len:,} tokens fit"
     )
     print(f"threads  {facts.threads}")
+    if settings.engine.speculate is not None:
+        print(f"proposes {settings.engine.num_speculative} tokens a step, by {Path(settings.engine.speculate).name}")
     if settings.library is not None:
         print(f'library  {settings.library}, as the model "library"')
     print(f"start    {phases}")

@@ -26,6 +26,8 @@ class EngineSettings:
     max_num_seqs: int = 32
     kv_cache_gb: float | None = None
     kv_dtype: str | None = None
+    speculate: str | None = None
+    num_speculative: int = 4
     threads: int | None = None
 
 
