@@ -43,6 +43,9 @@ def check_blocks(engine: EngineCore) -> None:
     blocks = engine.blocks
     assert blocks.num_free + blocks.num_cached + blocks.num_in_use == blocks.num_blocks
     counted = [0] * blocks.num_blocks
+    for name in engine.adapters.names:
+        for block in engine.adapters.of(name).blocks:
+            counted[block] += 1
     for sequence in engine.scheduler.running:
         for block in sequence.block_table:
             counted[block] += 1

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from openbook.core.errors import UsageError
 from openbook.lm.adapters.fresh import check_takes, fresh_changes, fresh_virtual
 from openbook.lm.adapters.origin import origin_of
+from openbook.lm.adapters.packed_base import PackedBase
 from openbook.lm.adapters.places import places_of
 from openbook.lm.adapters.settings import BottleneckSettings, LoraSettings, Settings
 from openbook.lm.adapters.slot import TABLE, Table, find_table, remove_slot, slot_at, slots_of
@@ -106,7 +107,7 @@ def detach(model: Family, name: str) -> None:
     table.alone.pop(name, None)
     if table.selection.active == name:
         table.selection.active = None
-    if not table.settings and not any(isinstance(module, Nf4Linear) for module in model.modules()):
+    if not table.settings and not any(isinstance(module, Nf4Linear | PackedBase) for module in model.modules()):
         _remove_table(model)
 
 

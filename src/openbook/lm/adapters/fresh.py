@@ -10,6 +10,7 @@ from torch import nn
 from openbook.core.errors import UsageError
 from openbook.lm.adapters.bottleneck import Bottleneck
 from openbook.lm.adapters.lora import Lora, dense_weight
+from openbook.lm.adapters.packed_base import PackedBase
 from openbook.lm.adapters.plan import linear_targets, whole_targets
 from openbook.lm.adapters.settings import (
     BottleneckSettings,
@@ -27,10 +28,9 @@ from openbook.lm.quantization.nf4 import Nf4Linear
 
 def check_takes(model: Family, settings: Settings) -> None:
     """UsageError when the model is made ready for inference, or is none that virtual tokens can stand before."""
-    if packed := next(
-        (name for name, one in model.named_modules() if isinstance(one, Packed) and not isinstance(one, Nf4Linear)),
-        None,
-    ):
+    taking = {one.inner for one in model.modules() if isinstance(one, PackedBase)}
+    each = ((name, one) for name, one in model.named_modules() if isinstance(one, Packed) and one not in taking)
+    if packed := next((name for name, one in each if not isinstance(one, Nf4Linear | PackedBase)), None):
         raise UsageError(f"{packed} is packed for inference", "put the adapter on the model before it is prepared")
     is_virtual = isinstance(settings, PrefixSettings | PromptSettings)
     if is_virtual and not (model.causal and hasattr(model.config, "num_kv_heads")):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openbook.lm.adapters.packed_base import PackedBase
 from openbook.lm.adapters.slot import Change
 from openbook.lm.nn.linear import Linear
 from openbook.lm.quantization.nf4 import Nf4Linear
@@ -22,12 +23,13 @@ class Lora(Change):
 
     def __init__(self, base: nn.Module, r: int, scale: float, dropout: float = 0.0, *, is_dora: bool = False) -> None:
         super().__init__()
-        weight = dense_weight(base)
-        device = weight.device
+        (rows, columns), device = _shape(base)
         self.scale, self.dropout = scale, dropout
-        self.a = nn.Parameter(torch.zeros(r, weight.shape[1], device=device))
-        self.b = nn.Parameter(torch.zeros(weight.shape[0], r, device=device))
-        self.magnitude = nn.Parameter(torch.linalg.vector_norm(weight.float(), dim=1)) if is_dora else None
+        self.a = nn.Parameter(torch.zeros(r, columns, device=device))
+        self.b = nn.Parameter(torch.zeros(rows, r, device=device))
+        lengths = torch.linalg.vector_norm(dense_weight(base).float(), dim=1) if is_dora else None
+        self.magnitude = None if lengths is None else nn.Parameter(lengths)
+        self._fixed_lengths: Tensor | None = None
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draws A."""
@@ -48,9 +50,16 @@ class Lora(Change):
 
     def _lengths(self, base: nn.Module) -> Tensor:
         """(out,) ||W + s B A|| of each row, a constant to the gradient. Source: DoRA, section 4.3."""
+        if self._fixed_lengths is not None:
+            return self._fixed_lengths
         with torch.no_grad():
             lengths: Tensor = torch.linalg.vector_norm(dense_weight(base).float() + self.delta(), dim=1)
             return lengths
+
+    def fix(self, base: nn.Module) -> None:
+        """For inference, when it is loaded: the lengths of DoRA are not taken again at every call."""
+        if self.magnitude is not None:
+            self._fixed_lengths = self._lengths(base)
 
     def delta(self) -> Tensor:
         """s B A, (out, in)."""
@@ -63,14 +72,22 @@ class Lora(Change):
         return weight if self.magnitude is None else weight * (self.magnitude / self._lengths(base))[:, None]
 
 
+def _shape(base: nn.Module) -> tuple[tuple[int, int], torch.device]:
+    """Rows, columns, and where they are."""
+    if isinstance(base, PackedBase):
+        return base.shape, base.device
+    weight = dense_weight(base)
+    return (weight.shape[0], weight.shape[1]), weight.device
+
+
 def dense_weight(base: nn.Module) -> Tensor:
     """(out, in) as numbers that can be calculated with."""
-    if isinstance(base, Nf4Linear):
+    if isinstance(base, Nf4Linear | PackedBase):
         return base.dequantized()
     assert isinstance(base, Linear)
     return base.weight.detach()
 
 
 def _without_bias(y: Tensor, base: nn.Module) -> Tensor:
-    assert isinstance(base, Linear | Nf4Linear)
+    assert isinstance(base, Linear | Nf4Linear | PackedBase)
     return y if base.bias is None else y - base.bias

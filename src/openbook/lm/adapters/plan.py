@@ -9,6 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from openbook.core.errors import UsageError
+from openbook.lm.adapters.packed_base import PackedBase
 from openbook.lm.adapters.settings import Targets, named
 from openbook.lm.adapters.slot import Table, module_at
 from openbook.lm.families.base import Family
@@ -36,7 +37,7 @@ def linear_targets(model: Family, table: Table, wanted: Targets) -> list[Target]
 
     Raises UsageError for a name that fits no linear layer, and for a layer whose weight is tied to another module's.
     """
-    known = [one for one in targets_of(model, table) if isinstance(one.module, Linear | Nf4Linear)]
+    known = [one for one in targets_of(model, table) if isinstance(one.module, Linear | Nf4Linear | PackedBase)]
     found = _chosen(known, wanted, "linear layer")
     ties = tied_modules(model, table)
     for one in found:

@@ -17,6 +17,7 @@ from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import SamplingParams
 from openbook.lm.checkpoint import read_json
 from openbook.lm.families.base import Family
+from openbook.serving.engine.adapters import Adapters
 from openbook.serving.engine.blocks import BlockManager
 from openbook.serving.engine.constraint import Constraint, Constraints
 from openbook.serving.engine.events import NO_TOKEN, Chosen, Event, FinishReason
@@ -72,6 +73,7 @@ class EngineCore:
         end_tokens: Iterable[int] = (),
         constraints: Constraints | None = None,
         speculation: Speculation | None = None,
+        max_adapters: int = 0,
     ) -> None:
         if not model.causal:
             raise ModelUnavailable(
@@ -89,24 +91,38 @@ class EngineCore:
         self.speculation = speculation
         self.blocks = BlockManager(num_blocks, block_size)
         self.scheduler = Scheduler(self.blocks, max_num_seqs, max_step_tokens)
-        self.runner = Runner(model, num_blocks, block_size, kv_dtype or model.dtype)
+        self.adapters = Adapters(model, max_adapters)
+        self.runner = Runner(model, num_blocks, block_size, kv_dtype or model.dtype, self.adapters)
         self._sequences: dict[int, Sequence] = {}
         self._members: dict[int, set[int]] = {}  # of requests with several answers: those that have not finished
         self._next = 0
 
-    def add(self, prompt: Items[int], params: SamplingParams | None = None, *, salt: bytes = b"", n: int = 1) -> int:
+    def add(
+        self,
+        prompt: Items[int],
+        params: SamplingParams | None = None,
+        *,
+        salt: bytes = b"",
+        n: int = 1,
+        adapter: str | None = None,
+    ) -> int:
         """Takes a request; its number. `salt`: what its prefixes may be shared within, e.g. a user. `n` answers: the prompt is
-        computed once, the events of answer i say `answer` i, it draws from seed + i.
+        computed once, the events of answer i say `answer` i, it draws from seed + i. `adapter`: the name of one that is loaded.
 
         Raises UsageError for an empty prompt, a token that the model does not have, and one that can never be served, with
         the limit that stands in its way.
         """
         params = params or SamplingParams()
-        self.check(prompt, params, n)
+        self.check(prompt, params, n, adapter)
         seed = params.seed if params.seed is not None else secrets.randbits(63)
-        sequence = Sequence(self._next, list(prompt), replace(params, seed=seed), len(prompt), salt, num_forks=n - 1)
+        used = None if adapter is None else self.adapters.of(adapter)
+        tokens = [NO_TOKEN] * (used.num_virtual if used else 0) + list(prompt)
+        own_salt = salt if used is None else used.tag + b"\0" + salt
+        sequence = Sequence(
+            self._next, tokens, replace(params, seed=seed), len(tokens), own_salt, num_forks=n - 1, adapter=used
+        )
         sequence.constraint = self._compiled(params)
-        sequence.limit = min(len(prompt) + params.max_tokens, self.max_seq_len)
+        sequence.limit = min(len(tokens) + params.max_tokens, self.max_seq_len)
         if n > 1:
             self._members[sequence.number] = {sequence.number}
         self._enter(sequence)
@@ -117,24 +133,30 @@ class EngineCore:
         assert sequence.number == self._next, "numbers are the order of arrival"
         self._sequences[sequence.number] = sequence
         self._next += 1
+        if sequence.adapter is not None:
+            sequence.adapter.num_users += 1
 
-    def check(self, prompt: Items[int], params: SamplingParams, n: int = 1) -> None:
+    def check(self, prompt: Items[int], params: SamplingParams, n: int = 1, adapter: str | None = None) -> None:
         """Raises what `add` would raise; changes nothing."""
         check_count(n)
+        virtual = self.adapters.of(adapter).num_virtual if adapter is not None else 0
         if not prompt:
             raise UsageError("the prompt is empty", "give at least one token")
         vocabulary = self.model.config.vocab_size
         check_params(params, vocabulary)
         if not all(isinstance(token, Integral) and 0 <= token < vocabulary for token in prompt):
             raise UsageError(f"a token of the prompt is not in 0..{vocabulary - 1}", "use the model's own tokenizer")
-        if len(prompt) + min(params.max_tokens, 1) > self.max_seq_len:
+        if virtual + len(prompt) + min(params.max_tokens, 1) > self.max_seq_len:
+            own = f" and {virtual:,} of the adapter" if virtual else ""
             raise UsageError(
-                f"the prompt has {len(prompt):,} tokens, the limit is {self.max_seq_len:,} with the answer",
+                f"the prompt has {len(prompt):,} tokens{own}, the limit is {self.max_seq_len:,} with the answer",
                 "shorten it, or raise max_seq_len",
             )
-        most = min(len(prompt) + params.max_tokens, self.max_seq_len)
-        if self.blocks.blocks_for(most) > self.blocks.num_blocks:
-            room = self.blocks.num_blocks * self.blocks.block_size
+        most = min(virtual + len(prompt) + params.max_tokens, self.max_seq_len)
+        size = self.blocks.block_size
+        free = self.blocks.num_blocks - self.adapters.num_blocks + virtual // size
+        if self.blocks.blocks_for(most) > free:
+            room = free * size
             raise UsageError(
                 f"prompt and answer may have {most:,} tokens, the cache has room for {room:,}",
                 "lower max_tokens, or raise kv_cache_gb",
@@ -227,6 +249,7 @@ class EngineCore:
             answer=answer,
             prompt_scores=list(parent.prompt_scores),
             limit=parent.limit,
+            adapter=parent.adapter,
         )
         self._enter(child)
         return child
@@ -263,6 +286,8 @@ class EngineCore:
     def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
         self.scheduler.finish(sequence, reason)
         del self._sequences[sequence.number]
+        if sequence.adapter is not None:
+            sequence.adapter.num_users -= 1
         if self.speculation is not None:
             self.speculation.forget(sequence.number)
         if (members := self._members.get(sequence.request)) is not None:
@@ -289,6 +314,14 @@ class EngineCore:
         self.scheduler.fork(parent, [child])
         return child.number
 
+    def load_adapter(self, name: str, directory: Path) -> None:
+        """See `Adapters.load`."""
+        self.adapters.load(name, directory, self.blocks, self.runner.storage)
+
+    def unload_adapter(self, name: str) -> None:
+        """UsageError while requests refer to it."""
+        self.adapters.unload(name, self.blocks)
+
     def output_of(self, number: int) -> list[int]:
         """What a request that is under way has answered so far."""
         return self._sequences[number].output
@@ -313,7 +346,8 @@ class EngineCore:
         if tokens and sequence.finish_reason == "stop" and self._is_end(sequence, tokens[-1]):
             tokens = tokens[:-1]
         scores = tuple(sequence.prompt_scores)
-        return Output(tokens, sequence.finish_reason, sequence.num_prompt, sequence.num_cached, scores)
+        num_prompt = sequence.num_prompt - sequence.num_virtual
+        return Output(tokens, sequence.finish_reason, num_prompt, sequence.num_cached, scores)
 
 
 def _rows(logits: Tensor, rows: list[int]) -> Tensor:

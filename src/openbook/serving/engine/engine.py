@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -12,6 +12,7 @@ import torch
 
 from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
+from openbook.lm.adapters.served import prepare_for_adapters
 from openbook.lm.checkpoint import read_json
 from openbook.lm.load import load_model
 from openbook.lm.memory import kv_bytes
@@ -55,6 +56,8 @@ class Engine:
         kv_dtype: KvDtype | None = None,
         speculate: str | Path | None = None,
         num_speculative: int = 4,
+        adapters: Mapping[str, Path | str] | None = None,
+        max_adapters: int | None = None,
         after_step: Callable[[], None] = nothing,
     ) -> Engine:
         """The decoder in a Hugging Face directory or a GGUF file, prepared for this processor.
@@ -62,21 +65,24 @@ class Engine:
         `quantize` None: in the dtype that is stored (float16 in float32, which processors compute). `kv_cache_gb`: memory of keys
         and values; None takes what `max_num_seqs` sequences of `max_seq_len` need, or 30 % of what is free. `speculate`: "ngram",
         or the directory of a smaller model with the same vocabulary, which proposes up to `num_speculative` tokens a step; the
-        answers are the same. `after_step`: see `EngineLoop`. Raises ModelUnavailable for a checkpoint that is broken or no
-        decoder, UsageError for a setting that cannot be.
+        answers are the same. `adapters`: name -> directory, loaded at once; up to `max_adapters` (None: those) at a time. A model
+        that may have adapters computes layer by layer. `after_step`: see `EngineLoop`. Raises ModelUnavailable for a checkpoint
+        that is broken or no decoder, UsageError for a setting that cannot be.
         """
         if quantize not in (None, "int8", "int4"):
             raise UsageError(f"quantize {quantize!r} is not known", "known are int8, int4 and none")
         if kv_dtype is not None and kv_dtype not in get_args(KvDtype):
             raise UsageError(f"kv_dtype {kv_dtype!r} is not known", "known are bf16 and fp32")
-        check_engine(max_seq_len, max_num_seqs, max_step_tokens, kv_cache_gb, num_speculative)
+        most_adapters = len(adapters or {}) if max_adapters is None else max_adapters
+        check_engine(max_seq_len, max_num_seqs, max_step_tokens, kv_cache_gb, num_speculative, most_adapters)
         directory = Path(directory)
         model = _loaded(directory)
         limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
         end_tokens = end_tokens_of(directory, model)
         draft = None if speculate in (None, "ngram") else _draft(Path(str(speculate)), directory, model)
         if model.causal:
-            model = prepare(model, _precision(model, quantize))
+            make = prepare_for_adapters if most_adapters else prepare
+            model = make(model, _precision(model, quantize))
         if draft is not None:
             draft = prepare(draft, _precision(draft, quantize))
         stored = {"bf16": torch.bfloat16, "fp32": torch.float32, None: model.dtype}[kv_dtype]
@@ -95,7 +101,10 @@ class Engine:
             end_tokens=end_tokens,
             constraints=_constraints(directory, model.config.vocab_size, end_tokens),
             speculation=None if proposer is None else Speculation(proposer, num_speculative),
+            max_adapters=most_adapters,
         )
+        for name, one in (adapters or {}).items():
+            core.load_adapter(name, Path(one))
         return cls(core, directory, after_step)
 
     def __enter__(self) -> Engine:
@@ -108,11 +117,27 @@ class Engine:
         """Ends after the step that is under way."""
         self.loop.close()
 
-    def submit(self, prompt: Sequence[int], params: SamplingParams, *, salt: bytes = b"", n: int = 1) -> Ticket:
+    def submit(
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        *,
+        salt: bytes = b"",
+        n: int = 1,
+        adapter: str | None = None,
+    ) -> Ticket:
         """Hands a request in: iterate the ticket for its tokens. `n` answers are told apart by the `answer` of the events; the
-        prompt is computed once, answer i draws from seed + i.
+        prompt is computed once, answer i draws from seed + i. `adapter`: the name of one that is loaded, None for the base.
         """
-        return self.loop.submit(prompt, params, salt=salt, n=n)
+        return self.loop.submit(prompt, params, salt=salt, n=n, adapter=adapter)
+
+    def load_adapter(self, name: str, directory: Path | str) -> None:
+        """From now on requests may name it. See `Adapters.load` for what is refused."""
+        self.loop.run(lambda core: core.load_adapter(name, Path(directory))).result()
+
+    def unload_adapter(self, name: str) -> None:
+        """UsageError while requests that use it are under way."""
+        self.loop.run(lambda core: core.unload_adapter(name)).result()
 
     def fork(self, ticket: Ticket, seed: int | None = None) -> Ticket:
         """A request that goes on by itself from where `ticket` is; `begun` says what had been answered. UsageError when it has

@@ -21,6 +21,7 @@ def check_engine(
     max_step_tokens: int,
     kv_cache_gb: float | None,
     num_speculative: int = 1,
+    max_adapters: int = 0,
 ) -> None:
     """Raises UsageError, which names the limit of an engine that cannot be. None: what the model and the memory give."""
     counts = {
@@ -34,6 +35,8 @@ def check_engine(
             continue
         if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
             raise _refused(name, value, "a whole number, 1 or more")
+    if not isinstance(max_adapters, Integral) or isinstance(max_adapters, bool) or int(max_adapters) < 0:
+        raise _refused("max_adapters", max_adapters, "a whole number, 0 or more")
     if kv_cache_gb is None:
         return
     if isinstance(kv_cache_gb, bool) or not isinstance(kv_cache_gb, Real) or not 0 < kv_cache_gb < inf:

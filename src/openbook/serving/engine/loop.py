@@ -35,6 +35,7 @@ class _New(NamedTuple):
     params: SamplingParams
     salt: bytes
     n: int
+    adapter: str | None
 
 
 class _Gone(NamedTuple):
@@ -124,15 +125,16 @@ class EngineLoop:
         *,
         salt: bytes = b"",
         n: int = 1,
+        adapter: str | None = None,
         deliver: Deliver | None = None,
     ) -> Ticket:
         """Hands a request in. Raises UsageError as `EngineCore.add` does, ModelUnavailable when the engine has ended."""
         self._check_alive()
-        self.engine.check(prompt, params, n)
+        self.engine.check(prompt, params, n, adapter)
         ticket = Ticket(self._inbox, deliver, n)
         with self._lock:
             self._check_alive()
-            self._inbox.put(_New(ticket, list(prompt), params, salt, n))
+            self._inbox.put(_New(ticket, list(prompt), params, salt, n, adapter))
         return ticket
 
     def fork(self, ticket: Ticket, seed: int | None = None, *, deliver: Deliver | None = None) -> Ticket:
@@ -217,7 +219,7 @@ class EngineLoop:
 
     def _add(self, new: _New) -> None:
         try:
-            number = self.engine.add(new.prompt, new.params, salt=new.salt, n=new.n)
+            number = self.engine.add(new.prompt, new.params, salt=new.salt, n=new.n, adapter=new.adapter)
         except Exception as error:  # it was looked at before: whatever it is, it is this request's alone
             new.ticket._deliver(error)
             self._after_step()

@@ -8,7 +8,8 @@ from typing import NamedTuple
 class Piece(NamedTuple):
     """The next `tokens` of a sequence, behind `seen` that are computed. `num_logits`: how many of the last want logits.
 
-    `num_draft`: the last of the tokens are guesses, to be checked; in a plan without guesses yet, room for so many.
+    `num_draft`: the last of the tokens are guesses, to be checked; in a plan without guesses yet, room for so many. `adapter`:
+    which one changes the weights for it.
     """
 
     number: int
@@ -17,6 +18,7 @@ class Piece(NamedTuple):
     block_table: list[int]
     num_logits: int
     num_draft: int = 0
+    adapter: str | None = None
 
 
 class StepPlan(NamedTuple):

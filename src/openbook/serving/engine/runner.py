@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,14 @@ from torch import Tensor
 
 from openbook.lm.families.base import Family
 from openbook.lm.nn.batch import Batch
+from openbook.lm.nn.packed_cache import PackedStorage
+from openbook.lm.nn.paged import PagedStorage
 from openbook.serving.engine.plan import Piece, StepPlan
+
+if TYPE_CHECKING:
+    from openbook.serving.engine.adapters import Adapters
+
+Storage = PagedStorage | PackedStorage
 
 
 class Computed(NamedTuple):
@@ -24,10 +31,12 @@ class Computed(NamedTuple):
 class Runner:
     """A model and the memory of its cache. Knows nothing of requests."""
 
-    def __init__(self, model: Family, num_blocks: int, block_size: int, kv_dtype: torch.dtype) -> None:
-        self.model = model
+    def __init__(
+        self, model: Family, num_blocks: int, block_size: int, kv_dtype: torch.dtype, adapters: Adapters | None = None
+    ) -> None:
+        self.model, self._adapters = model, adapters
         self._shape = num_blocks, block_size, kv_dtype
-        self.storage = model.paged_storage(*self._shape)
+        self.storage: Storage = model.paged_storage(*self._shape)
 
     def sleep(self) -> None:
         """Gives back the memory of keys and values."""
@@ -53,6 +62,7 @@ class Runner:
             [len(piece.tokens) for piece in pieces],
             cache=self.storage.view(tables.to(device)),
             seen=[piece.seen for piece in pieces],
+            adapters=self._adapters and self._adapters.places([piece.adapter for piece in pieces]),
             device=device,
         )
         ids = torch.tensor([token for piece in pieces for token in piece.tokens], device=device)

@@ -72,7 +72,7 @@ def penalise(row: Tensor, sequence: Sequence) -> None:
     """
     params = sequence.params
     if params.repetition_penalty != 1.0:
-        seen = torch.tensor(sorted(set(sequence.tokens)), device=row.device)
+        seen = torch.tensor(sorted(set(sequence.tokens[sequence.num_virtual :])), device=row.device)
         known = row[seen]
         row[seen] = torch.where(known > 0, known / params.repetition_penalty, known * params.repetition_penalty)
     if (params.presence_penalty or params.frequency_penalty) and sequence.num_output:

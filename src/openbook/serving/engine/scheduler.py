@@ -77,7 +77,7 @@ class Scheduler:
             self.waiting
             and budget.count(self.waiting[0]) > 0
             and len(self.running) < self.max_num_seqs
-            and self._admit(self.waiting[0])
+            and self._admit(self.waiting[0], copies)
         ):
             sequence = self.waiting.popleft()
             pieces.append(self._piece(sequence, budget.count(sequence)))
@@ -126,9 +126,9 @@ class Scheduler:
         start = sequence.num_computed
         tokens = sequence.tokens[start : start + count]
         is_last = count == sequence.num_to_compute
-        return Piece(
-            sequence.number, tokens, start, list(sequence.block_table), count if sequence.is_scored else int(is_last)
-        )
+        num_logits = count if sequence.is_scored else int(is_last)
+        adapter = None if sequence.adapter is None else sequence.adapter.name
+        return Piece(sequence.number, tokens, start, list(sequence.block_table), num_logits, adapter=adapter)
 
     def _make_room(self, sequence: Sequence, count: int, copies: list[tuple[int, int]]) -> bool:
         """Blocks for the next `count` tokens, if need be from sequences that came later. False when it was itself sent back."""
@@ -182,13 +182,18 @@ class Scheduler:
         sequence.block_table, sequence.hashes = [], []
         sequence.num_computed = sequence.num_drafted = 0
 
-    def _admit(self, sequence: Sequence) -> bool:
-        """Takes blocks for all of its tokens, those that are known from the cache; False when there are too few."""
+    def _admit(self, sequence: Sequence, copies: list[tuple[int, int]]) -> bool:
+        """Takes blocks for all of its tokens, those that are known from the cache; False when there are too few.
+
+        Virtual tokens stand at its head, in blocks of all that use them; one that they do not fill is copied.
+        """
         size = self.blocks.block_size
         names = block_hashes(sequence.tokens, size, sequence.salt)
         # The last token is always computed, and of a prompt that is scored, all: logits are not in the cache.
         findable = 0 if sequence.is_scored else (len(sequence.tokens) - 1) // size
-        known = self.blocks.find(names[:findable])
+        head = [] if sequence.adapter is None else sequence.adapter.blocks
+        full = sequence.num_virtual // size
+        known = head[:full] + self.blocks.find(names[full:findable])
         self.blocks.share(known)
         missing = self.blocks.blocks_for(len(sequence.tokens)) - len(known)
         if missing > self.blocks.num_available:
@@ -196,8 +201,11 @@ class Scheduler:
             return False
         sequence.block_table = known + self.blocks.allocate(missing)
         sequence.hashes, sequence.num_computed = names[: len(known)], len(known) * size
+        if sequence.num_computed < sequence.num_virtual:
+            copies.append((head[full], sequence.block_table[full]))
+            sequence.num_computed = sequence.num_virtual
         if not sequence.num_output:
-            sequence.num_cached = sequence.num_computed
+            sequence.num_cached = sequence.num_computed - sequence.num_virtual
         sequence.status = "running"
         self.running.append(sequence)
         self.running.sort(key=lambda one: one.number)

@@ -17,7 +17,7 @@ def score_prompt(sequence: Sequence, logits: Tensor, seen: int) -> None:
     """
     top = sequence.params.prompt_logprobs
     assert top is not None, "only a request that asked for them has prompt scores"
-    known = len(sequence.prompt_scores)  # the score of token t + 1 is in place t
+    known = sequence.num_scored
     rows = logits[max(known - seen, 0) : sequence.num_prompt - 1 - seen]
     if not len(rows):
         return

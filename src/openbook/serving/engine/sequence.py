@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from openbook.core.messages import SamplingParams
 from openbook.serving.engine.constraint import Constraint
 from openbook.serving.engine.events import Chosen, FinishReason
+
+if TYPE_CHECKING:
+    from openbook.serving.engine.adapters import Adapter
 
 Status = Literal["waiting", "running", "finished"]
 
@@ -21,7 +24,8 @@ class Sequence:
     answer has come in its grammar. `request`, `answer`: which answer to which request it is; -1: the request of its own number.
     `num_forks`: further answers that begin when the prompt is computed. `prompt_scores`: of the prompt's tokens from the second
     on, as far as they are known. `limit`: the most tokens it may have, prompt and answer. `num_wished`: guesses that the next
-    step should have room for; `num_drafted`: tokens that a draft model has computed.
+    step should have room for; `num_drafted`: tokens that a draft model has computed. `adapter`: its virtual tokens, if any, are the first `num_virtual` of
+    `tokens`, each -1; they count as tokens of the prompt.
     """
 
     number: int
@@ -43,10 +47,15 @@ class Sequence:
     limit: int = 1 << 60
     num_wished: int = 0
     num_drafted: int = 0
+    adapter: Adapter | None = None
 
     def __post_init__(self) -> None:
         if self.request < 0:
             self.request = self.number
+
+    @property
+    def num_virtual(self) -> int:
+        return self.adapter.num_virtual if self.adapter is not None else 0
 
     @property
     def output(self) -> list[int]:
@@ -63,4 +72,9 @@ class Sequence:
     @property
     def is_scored(self) -> bool:
         """Whether the logits of its prompt are still wanted."""
-        return self.params.prompt_logprobs is not None and len(self.prompt_scores) < self.num_prompt - 1
+        return self.params.prompt_logprobs is not None and self.num_scored < self.num_prompt - 1
+
+    @property
+    def num_scored(self) -> int:
+        """The place of the token behind which nothing is known of the prompt's scores."""
+        return self.num_virtual + len(self.prompt_scores)

@@ -50,7 +50,8 @@ class DraftProposer:
         """One pass over what it has not read, and one for each further token."""
         room = self.model.config.max_seq_len
         counts = {one.sequence.number: min(one.most, room - len(one.sequence.tokens)) for one in asked}
-        going = [one.sequence for one in asked if counts[one.sequence.number] > 0]
+        # Of virtual tokens it knows nothing: they are the model's own.
+        going = [one.sequence for one in asked if counts[one.sequence.number] > 0 and not one.sequence.num_virtual]
         drafts: dict[int, list[int]] = {one.sequence.number: [] for one in asked}
         pieces, left = [], self._max_step_tokens
         for sequence in going:

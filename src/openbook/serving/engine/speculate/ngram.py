@@ -39,7 +39,7 @@ class NgramProposer:
         """It keeps nothing in blocks."""
 
     def _tokens(self, sequence: Sequence) -> NDArray[np.int32]:
-        return self._known.setdefault(sequence.number, _Tokens()).upto(sequence.tokens)
+        return self._known.setdefault(sequence.number, _Tokens()).upto(sequence.tokens)[sequence.num_virtual :]
 
 
 class _Tokens:
