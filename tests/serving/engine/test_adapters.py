@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.checkpoints import TINY
@@ -79,6 +79,7 @@ def alone(base: Family, files: Path, name: str | None, prompt: list[int], count:
         detach(base, name)
 
 
+@settings(max_examples=12)
 @given(
     asked=st.lists(
         st.tuples(st.sampled_from(NAMES), st.lists(st.integers(0, 299), min_size=1, max_size=12)),

@@ -62,7 +62,7 @@ class Runner:
             [len(piece.tokens) for piece in pieces],
             cache=self.storage.view(tables.to(device)),
             seen=[piece.seen for piece in pieces],
-            adapters=self._adapters and self._adapters.places([piece.adapter for piece in pieces]),
+            adapters=None if self._adapters is None else self._adapters.places([piece.adapter for piece in pieces]),
             device=device,
         )
         ids = torch.tensor([token for piece in pieces for token in piece.tokens], device=device)

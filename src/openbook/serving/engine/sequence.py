@@ -24,8 +24,8 @@ class Sequence:
     answer has come in its grammar. `request`, `answer`: which answer to which request it is; -1: the request of its own number.
     `num_forks`: further answers that begin when the prompt is computed. `prompt_scores`: of the prompt's tokens from the second
     on, as far as they are known. `limit`: the most tokens it may have, prompt and answer. `num_wished`: guesses that the next
-    step should have room for; `num_drafted`: tokens that a draft model has computed. `adapter`: its virtual tokens, if any, are the first `num_virtual` of
-    `tokens`, each -1; they count as tokens of the prompt.
+    step should have room for; `num_drafted`: tokens that a draft model has computed. `adapter`: its virtual tokens, if any, are
+    the first `num_virtual` of `tokens`, each -1; they count as tokens of the prompt.
     """
 
     number: int
