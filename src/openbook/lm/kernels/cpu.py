@@ -1,7 +1,8 @@
-"""What this processor can do, as LLVM names it."""
+"""What this processor can do, as LLVM names it. `OPENBOOK_ISA=avx2` has it do no more than AVX2, as older ones."""
 
 from __future__ import annotations
 
+import os
 from functools import cache
 
 _INT8_NEEDS = ("avx512f", "avx512bw", "avx512vl", "avx512vnni")
@@ -13,9 +14,12 @@ def cpu_features() -> frozenset[str]:
     try:
         from llvmlite import binding
 
-        return frozenset(name for name, has in binding.get_host_cpu_features().items() if has)
+        found = frozenset(name for name, has in binding.get_host_cpu_features().items() if has)
     except (ImportError, OSError, RuntimeError):
         return frozenset()
+    if os.environ.get("OPENBOOK_ISA") == "avx2":
+        return frozenset(name for name in found if not name.startswith(("avx512", "avxvnni", "amx")))
+    return found
 
 
 def why_not_int8() -> str:

@@ -19,6 +19,7 @@ from openbook.lm.nn.linear import Linear, Packed
 from openbook.lm.quantization.int8 import Int8Weights, int8_weights
 
 _COLUMNS = 64
+_SEVEN_BITS = 127
 _log = logging.getLogger("openbook")
 
 
@@ -30,18 +31,19 @@ class QuantizedRows(NamedTuple):
     low: Tensor
 
 
-def quantize_rows(x: Tensor) -> QuantizedRows:
-    """x: (M, k) float32; the plain form of `kernels.int8_matmul.quantize_rows`."""
+def quantize_rows(x: Tensor, most: int = 255) -> QuantizedRows:
+    """x: (M, k) float32, in 0..`most`; the plain form of `kernels.int8_matmul.quantize_rows`."""
     low, high = x.amin(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
-    step = ((high - low) / 255).clamp_min(1e-30)
-    return QuantizedRows(((x - low) / step + 0.5).to(torch.int32).clamp(0, 255).to(torch.uint8), step, low)
+    step = ((high - low) / most).clamp_min(1e-30)
+    return QuantizedRows(((x - low) / step + 0.5).to(torch.int32).clamp(0, most).to(torch.uint8), step, low)
 
 
 class DynamicInt8Linear(Packed):
-    """`source` with 8-bit weights and 8-bit activations; the packed kernel where the processor has VNNI, else the plain form.
+    """`source` with 8-bit weights and 8-bit activations; the packed kernel where the processor has VNNI, else oneDNN's.
 
     `use_onednn`: a second copy of the weights in oneDNN's own order, for batches; it says how many bytes that takes. Its
-    sums are rounded to float32 before they are scaled, so that results differ in the last bit.
+    sums are rounded to float32 before they are scaled, so that results differ in the last bit. Without VNNI that copy is the
+    only one, and activations have 7 bits: AVX2 adds two products in 16 bits, which 8 would overflow.
     """
 
     def __init__(self, source: Linear, *, use_onednn: bool = False) -> None:
@@ -54,14 +56,18 @@ class DynamicInt8Linear(Packed):
         self.packed: Int8Weights = int8_weights(padded, np.pad(bias, (0, rows)))
         self.padded_in = self.in_features + columns
         self.has_kernel = not why_not_int8()
-        self._onednn = self._reordered() if use_onednn else None
+        self._onednn = self._reordered() if use_onednn or not self.has_kernel else None
+        if self._onednn is not None and not self.has_kernel:
+            self.packed = self.packed._replace(weight=np.empty(0, np.int8))
 
     @property
     def size_bytes(self) -> int:
-        return sum(part.nbytes for part in self.packed)
+        return sum(part.nbytes for part in self.packed) + (0 if self.has_kernel else self.out_features * self.padded_in)
 
     def integers(self) -> Tensor:
         """(out, in) int8, taken out of the packed order."""
+        if not self.packed.weight.size:
+            raise RuntimeError("the weights are held in oneDNN's order alone: this processor has no byte kernels")
         n, k = len(self.packed.scale), self.padded_in
         panels = self.packed.weight.reshape(n // 16, k // 4, 16, 4).transpose(0, 2, 1, 3).reshape(n, k)
         return torch.from_numpy(panels[: self.out_features, : self.in_features].copy())
@@ -116,7 +122,7 @@ class DynamicInt8Linear(Packed):
         return packed, ones, torch.zeros(self.out_features, dtype=torch.long)
 
     def _by_onednn(self, x: Tensor, packed: Tensor, ones: Tensor, zeros: Tensor) -> Tensor:
-        q = quantize_rows(x)
+        q = quantize_rows(x) if self.has_kernel else quantize_rows(x, _SEVEN_BITS)
         product = torch.ops.onednn.qlinear_pointwise
         sums = product(q.bytes, 1.0, 0, packed, ones, zeros, None, 1.0, 0, torch.float32, "none", [], "")
         return self._finished(sums, q)
