@@ -1,8 +1,8 @@
 """Tokens a second of answers, ours and our peers', on the same random weights of the shape of Qwen2.5-0.5B.
 
-`python benchmarks/serving.py --models DIR --llama PYTHON --openvino PYTHON`: each system runs in a process and an environment of its
-own (`serving_peer.py`), is stopped while another is measured, and takes its turn in every round; a figure is the median of the
-rounds, a ratio the median of the rounds' ratios. Before each turn the machine must be quiet. Then ours alone: what a step is
+`python benchmarks/serving.py --models DIR --llama PYTHON --openvino PYTHON`: each system runs in a process and an environment
+of its own (`serving_peer.py`), is stopped while another is measured, and takes its turn in every round; a figure is the median
+of the rounds, a ratio the median of the rounds' ratios. Before each turn the machine must be quiet. Then ours alone: what a step is
 made of, what a shared prefix saves, what of the cache is wasted, what HTTP costs. DIR keeps the models (4 GB).
 
 Environments: llama-cpp-python 0.3.36 built natively; openvino-genai, with optimum-intel to export (installed without its
@@ -117,12 +117,12 @@ def bandwidth() -> float:
 
 
 def make_models(folder: Path, openvino: str | None) -> None:
+    import torch
+
     from forward import config
     from openbook.lm.gguf.write import write_gguf
     from openbook.lm.load import load_model, new_model, save_model
     from openbook.lm.tokenizers.default import default_tokenizer
-
-    import torch
 
     plain = folder / "hf"
     if not (plain / "model.safetensors").is_file():

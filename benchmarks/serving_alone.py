@@ -40,7 +40,7 @@ def params(tokens: int) -> Any:
 
 def step(ours: Openbook, sequences: int = 32) -> dict[str, float]:
     """Milliseconds of a step of `sequences` that each decode one token, by part; the share that is no forward pass."""
-    import openbook.serving.engine.core as core
+    from openbook.serving.engine import core
 
     engine = engine_of(ours)
     for number in range(sequences):
@@ -119,7 +119,18 @@ def http(ours: Openbook, model: Path, rounds: int = 3) -> dict[str, float]:
     """Output tokens a second of the mixed requests through the Python API and over HTTP, in turns."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "openbook", "serve", "--model", str(model), "--quantize", "int8", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "openbook",
+        "serve",
+        "--model",
+        str(model),
+        "--quantize",
+        "int8",
+        "--port",
+        str(port),
+    ]
     server = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=dict(os.environ)
     )
@@ -134,7 +145,9 @@ def http(ours: Openbook, model: Path, rounds: int = 3) -> dict[str, float]:
             one = tokens / (time.perf_counter() - began)
             os.killpg(server.pid, signal.SIGCONT)
             time.sleep(0.2)
-            requests = [Request([number + 100, *one_.prompt[1:]], one_.tokens) for one_ in mixed()]  # no prefix is known
+            requests = [
+                Request([number + 100, *one_.prompt[1:]], one_.tokens) for one_ in mixed()
+            ]  # no prefix is known
             began = time.perf_counter()
             tokens = asyncio.run(_ask_all(url, requests))
             other = tokens / (time.perf_counter() - began)

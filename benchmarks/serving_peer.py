@@ -118,32 +118,27 @@ class LlamaCpp:
         lib.llama_memory_clear(lib.llama_get_memory(self.context), True)
         read, wrote, last = [0] * len(requests), [0] * len(requests), [0] * len(requests)
         while True:
-            count, wanted = 0, []
-
-            def put(token: int, position: int, sequence: int, wants: bool) -> None:
-                nonlocal count
-                batch.token[count], batch.pos[count] = token, position
-                batch.n_seq_id[count], batch.seq_id[count][0] = 1, sequence
-                batch.logits[count] = wants
-                if wants:
-                    wanted.append((sequence, count))
-                count += 1
-
+            rows = []  # token, position, sequence, whether its logits are wanted
             for number, one in enumerate(requests):
                 if read[number] == len(one.prompt) and wrote[number] < one.tokens:
-                    put(last[number], len(one.prompt) + wrote[number] - 1, number, True)
+                    rows.append((last[number], len(one.prompt) + wrote[number] - 1, number, True))
             for number, one in enumerate(requests):
-                while read[number] < len(one.prompt) and count < 2_048:
-                    put(one.prompt[read[number]], read[number], number, read[number] == len(one.prompt) - 1)
+                while read[number] < len(one.prompt) and len(rows) < 2_048:
+                    rows.append((one.prompt[read[number]], read[number], number, read[number] == len(one.prompt) - 1))
                     read[number] += 1
-            if not count:
+            if not rows:
                 return wrote
-            batch.n_tokens = count
+            batch.n_tokens = len(rows)
+            for place, (token, position, number, wants) in enumerate(rows):
+                batch.token[place], batch.pos[place] = token, position
+                batch.n_seq_id[place], batch.seq_id[place][0] = 1, number
+                batch.logits[place] = wants
             if lib.llama_decode(self.context, batch):
                 raise RuntimeError("llama_decode failed")
-            for number, place in wanted:
-                last[number] = lib.llama_sampler_sample(self.sampler, self.context, place)
-                wrote[number] += 1
+            for place, (_, _, number, wants) in enumerate(rows):
+                if wants:
+                    last[number] = lib.llama_sampler_sample(self.sampler, self.context, place)
+                    wrote[number] += 1
 
 
 class OpenVino:
@@ -154,7 +149,9 @@ class OpenVino:
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.cache_size, scheduler.max_num_batched_tokens, scheduler.max_num_seqs = 1, 2_048, 32
         scheduler.dynamic_split_fuse = True
-        self.pipe = openvino_genai.ContinuousBatchingPipeline(model, scheduler, "CPU", {"INFERENCE_NUM_THREADS": THREADS})
+        self.pipe = openvino_genai.ContinuousBatchingPipeline(
+            model, scheduler, "CPU", {"INFERENCE_NUM_THREADS": THREADS}
+        )
 
     def run(self, requests: list[Request]) -> list[int]:
         import numpy as np

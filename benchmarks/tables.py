@@ -280,6 +280,67 @@ def forward(found: dict[str, Any], language: Language) -> str:
     return f"{table(head, rows)}\n\n{table(loading, loads)}"
 
 
+def serving(found: dict[str, Any], language: Language) -> str:
+    cases = found["tokens_per_second"]
+    names = list(dict.fromkeys(name for by in cases.values() for name in by))
+    head = [
+        say(language, "tokens/s, median of the rounds", "词元/秒，各轮中位数"),
+        say(language, "one answer", "单个回答"),
+        say(language, "a prompt of 512", "512 词元的提示"),
+        say(language, "32 at once", "32 个同时"),
+    ]
+    rows = [
+        [
+            name,
+            *(f"{by[name]:,.0f}" if name in by else "–" for by in (cases["decode"], cases["prefill"], cases["mixed"])),
+        ]
+        for name in names
+    ]
+    titles = {
+        "decode": say(language, "one answer", "单个回答"),
+        "prefill": say(language, "a prompt of 512", "512 词元的提示"),
+        "mixed": say(language, "32 at once", "32 个同时"),
+    }
+    ratio_head = [
+        say(language, "ratio, median of the rounds [least, most]", "比值，各轮中位数 [最小, 最大]"),
+        "openbook",
+        say(language, "against", "对比"),
+        say(language, "ratio", "比值"),
+        say(language, "aim", "目标"),
+    ]
+    ratios = [
+        [
+            titles[one["case"]],
+            one["ours"].removeprefix("openbook-"),
+            one["theirs"],
+            f"{one['ratio']:.2f} [{one['least']:.2f}, {one['most']:.2f}]",
+            one["aim"],
+        ]
+        for one in found["ratios"]
+    ]
+    parts = [table(head, rows), table(ratio_head, ratios)]
+    if "alone" in found:
+        parts.append(_alone(found["alone"], language))
+    return "\n\n".join(parts)
+
+
+def _alone(found: dict[str, Any], language: Language) -> str:
+    step, prefix, http = found["step"], found["prefix"], found["http"]
+    return say(
+        language,
+        f"A step of 32 sequences takes {step['step']:.1f} ms, of which {100 * step['share_beside_forward']:.1f} % are no forward "
+        f"pass (planning, input, choosing tokens). A prefix of 1,000 tokens that is known makes the first token "
+        f"{prefix['ratio']:.1f} times sooner ({1e3 * prefix['shared_s']:.0f} ms). {100 * found['kv_waste']:.1f} % of the cache's "
+        f"slots in use hold no token. HTTP: {http['http']:.0f} tokens/s against {http['python']:.0f} through Python "
+        f"({100 * http['costs']:+.1f} % of cost).",
+        f"32 个序列的一步用时 {step['step']:.1f} 毫秒，其中 {100 * step['share_beside_forward']:.1f} % 不是前向计算"
+        f"（调度、输入、选词元）。已知的 1,000 词元前缀使首个词元快 {prefix['ratio']:.1f} 倍"
+        f"（{1e3 * prefix['shared_s']:.0f} 毫秒）。"
+        f"缓存占用的槽位中有 {100 * found['kv_waste']:.1f} % 未存词元。经 HTTP 为每秒 {http['http']:.0f} 个词元，"
+        f"经 Python 为 {http['python']:.0f} 个（代价 {100 * http['costs']:+.1f} %）。",
+    )
+
+
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
     ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", answers),
@@ -306,6 +367,12 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ..
     ),
     ("start", "Commands in a cold process (`benchmarks/start.py`)", "冷启动的命令（`benchmarks/start.py`）", start),
     ("forward", "The model (`benchmarks/forward.py`)", "模型（`benchmarks/forward.py`）", forward),
+    (
+        "serving",
+        "Serving the shape of Qwen2.5-0.5B (`benchmarks/serving.py`)",
+        "服务：Qwen2.5-0.5B 的形状（`benchmarks/serving.py`）",
+        serving,
+    ),
 )
 
 
