@@ -51,8 +51,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("adapters")
     base = model_of(model_type="qwen2", hidden_size=64, intermediate_size=128)
     save_model(base, root / "base")
-    for place, (name, settings) in enumerate([*KINDS.items(), *((n, s) for n, (s, _) in REFUSED.items())]):
-        attach(base, settings, name, seed=place)
+    for place, (name, chosen) in enumerate([*KINDS.items(), *((n, s) for n, (s, _) in REFUSED.items())]):
+        attach(base, chosen, name, seed=place)
         generator = torch.Generator().manual_seed(place)
         with torch.no_grad():
             for parameter in adapter_parameters(base, name):

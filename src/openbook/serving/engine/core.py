@@ -22,11 +22,12 @@ from openbook.serving.engine.blocks import BlockManager
 from openbook.serving.engine.constraint import Constraint, Constraints
 from openbook.serving.engine.events import NO_TOKEN, Chosen, Event, FinishReason
 from openbook.serving.engine.limits import check_count, check_params
-from openbook.serving.engine.runner import Computed, Runner
+from openbook.serving.engine.runner import Computed, Runner, Storage
 from openbook.serving.engine.sampler import choose
 from openbook.serving.engine.scheduler import Scheduler
 from openbook.serving.engine.score import score_prompt
 from openbook.serving.engine.sequence import Sequence
+from openbook.serving.engine.speculate.draft import DraftProposer
 from openbook.serving.engine.speculate.speculation import Speculation
 
 BLOCK_SIZE = 16
@@ -96,6 +97,7 @@ class EngineCore:
         self._sequences: dict[int, Sequence] = {}
         self._members: dict[int, set[int]] = {}  # of requests with several answers: those that have not finished
         self._next = 0
+        self.is_asleep = False
 
     def add(
         self,
@@ -172,10 +174,13 @@ class EngineCore:
 
     @property
     def is_idle(self) -> bool:
-        return self.scheduler.is_idle
+        """Whether a step would do nothing."""
+        return self.is_asleep or self.scheduler.is_idle
 
     def step(self) -> list[Event]:
         """Computes once; the tokens that were chosen. Nothing when there is nothing to do."""
+        if self.is_asleep:
+            return []
         if self.speculation is not None:
             self.speculation.wish(self.scheduler.running)
         plan = self.scheduler.plan()
@@ -314,8 +319,71 @@ class EngineCore:
         self.scheduler.fork(parent, [child])
         return child.number
 
+    def sleep(self) -> None:
+        """Gives back the memory of keys and values; the weights stay. Requests wait, what they have written stays, and it is
+        computed again after `wake`. Nothing happens when it sleeps already.
+        """
+        if self.is_asleep:
+            return
+        self._forget()
+        self.runner.sleep()
+        if self.speculation is not None:
+            self.speculation.proposer.sleep()
+        self.is_asleep = True
+
+    def wake(self) -> None:
+        if not self.is_asleep:
+            return
+        self.runner.wake()
+        if self.speculation is not None:
+            self.speculation.proposer.wake()
+        self.adapters.wake(self.runner.storage)
+        self.is_asleep = False
+
+    def _forget(self) -> None:
+        """Keys and values are no longer true: those that run wait again, and no prefix is found."""
+        self.scheduler.send_back()
+        self.blocks.forget_all()
+
+    def _check_awake(self) -> None:
+        if self.is_asleep:
+            raise UsageError("the engine sleeps", "wake it first")
+
+    def replace_model(self, model: Family) -> None:
+        """`model` computes from the next step on. Requests that are under way keep what they have written; it is computed again
+        with the new weights, and they go on. Raises UsageError for another config, and while there are adapters.
+        """
+        if model.config != self.model.config:
+            raise UsageError("the new weights are of another config", "load them in an engine of their own")
+        if self.adapters.names:
+            raise UsageError(
+                f"the adapters {', '.join(self.adapters.names)} belong to the weights there are", "unload them first"
+            )
+        self._forget()
+        self.model = self.runner.model = self.adapters.model = model
+
+    @property
+    def kv_waste(self) -> float:
+        """Of the blocks of sequences that run: slots that hold no token yet, over those that hold one. 0 where none runs."""
+        allocated = {block for one in self.scheduler.running for block in one.block_table}
+        # A shared block is full but for the last of the longest; each block counts once.
+        used: dict[int, int] = {}
+        size = self.blocks.block_size
+        for one in self.scheduler.running:
+            for place, block in enumerate(one.block_table):
+                used[block] = max(used.get(block, 0), min(max(one.num_computed - place * size, 0), size))
+        filled = sum(used.values())
+        return (len(allocated) * size - filled) / filled if filled else 0.0
+
+    @property
+    def draft_storage(self) -> Storage | None:
+        """Keys and values of a draft model."""
+        proposer = None if self.speculation is None else self.speculation.proposer
+        return proposer.storage if isinstance(proposer, DraftProposer) else None
+
     def load_adapter(self, name: str, directory: Path) -> None:
-        """See `Adapters.load`."""
+        """See `Adapters.load`. UsageError while it sleeps."""
+        self._check_awake()
         self.adapters.load(name, directory, self.blocks, self.runner.storage)
 
     def unload_adapter(self, name: str) -> None:
@@ -327,7 +395,10 @@ class EngineCore:
         return self._sequences[number].output
 
     def generate(self, prompts: Iterable[Items[int]], params: SamplingParams | Items[SamplingParams]) -> list[Output]:
-        """The answers to all prompts, in their order; with a seed given, prompt i draws from seed + i."""
+        """The answers to all prompts, in their order; with a seed given, prompt i draws from seed + i. UsageError while it
+        sleeps.
+        """
+        self._check_awake()
         waiting = [list(prompt) for prompt in prompts]
         each = [params] * len(waiting) if isinstance(params, SamplingParams) else list(params)
         if isinstance(params, SamplingParams) and params.seed is not None:

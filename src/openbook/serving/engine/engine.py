@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
@@ -25,6 +27,8 @@ from openbook.serving.engine.speculate.draft import DraftProposer
 from openbook.serving.engine.speculate.ngram import NgramProposer
 from openbook.serving.engine.speculate.proposer import Proposer
 from openbook.serving.engine.speculate.speculation import Speculation
+from openbook.serving.engine.summary import EngineSummary, summary_of
+from openbook.serving.engine.weights import renewed
 
 if TYPE_CHECKING:
     from openbook.lm.families.base import Family
@@ -32,6 +36,20 @@ if TYPE_CHECKING:
     from openbook.serving.engine.constraint import Constraints
 
 KvDtype = Literal["bf16", "fp32"]
+
+
+class Phases:
+    """Times what comes one after the other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begun = time.monotonic()
+
+    def end(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name], self._begun = now - self._begun, now
+
+
 _KV_SHARE = 0.3
 """Of the memory that is free after loading; what `max_num_seqs` full sequences need is enough."""
 
@@ -39,8 +57,18 @@ _KV_SHARE = 0.3
 class Engine:
     """A model that answers any number of threads. A context manager; `load` makes one."""
 
-    def __init__(self, core: EngineCore, directory: Path, after_step: Callable[[], None] = nothing) -> None:
-        self.directory = directory
+    def __init__(
+        self,
+        core: EngineCore,
+        directory: Path,
+        after_step: Callable[[], None] = nothing,
+        *,
+        precision: Precision = "float32",
+        phases_s: Mapping[str, float] | None = None,
+    ) -> None:
+        """`precision`: what `core`'s model was prepared in; `phases_s`: how long that took."""
+        self.directory, self._precision = directory, precision
+        self._phases_s = dict(phases_s or {})
         self.loop = EngineLoop(core, after_step)
 
     @classmethod
@@ -76,15 +104,18 @@ class Engine:
         most_adapters = len(adapters or {}) if max_adapters is None else max_adapters
         check_engine(max_seq_len, max_num_seqs, max_step_tokens, kv_cache_gb, num_speculative, most_adapters)
         directory = Path(directory)
+        phases = Phases()
         model = _loaded(directory)
         limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
         end_tokens = end_tokens_of(directory, model)
         draft = None if speculate in (None, "ngram") else _draft(Path(str(speculate)), directory, model)
+        phases.end("read")
+        precision = _precision(model, quantize)
         if model.causal:
-            make = prepare_for_adapters if most_adapters else prepare
-            model = make(model, _precision(model, quantize))
+            model = _prepared(model, precision, takes_adapters=most_adapters > 0)
         if draft is not None:
             draft = prepare(draft, _precision(draft, quantize))
+        phases.end("prepare")
         stored = {"bf16": torch.bfloat16, "fp32": torch.float32, None: model.dtype}[kv_dtype]
         block = sum(_block_bytes(one, stored) for one in (model, draft) if one is not None and one.causal)
         blocks = _num_blocks(block, limit, max_num_seqs, kv_cache_gb) if model.causal else 1
@@ -105,7 +136,8 @@ class Engine:
         )
         for name, one in (adapters or {}).items():
             core.load_adapter(name, Path(one))
-        return cls(core, directory, after_step)
+        phases.end("cache")
+        return cls(core, directory, after_step, precision=precision, phases_s=phases.seconds)
 
     def __enter__(self) -> Engine:
         return self
@@ -161,6 +193,33 @@ class Engine:
             raise
         ranked = answers if best_of is None else sorted(answers, key=lambda one: -one.mean_logprob)
         return ranked[:n]
+
+    def update_weights(self, source: Mapping[str, Tensor] | Path | str) -> None:
+        """The tensors of a checkpoint directory, or all of them by the checkpoint's names or ours, compute from the next step on;
+        a quantized model is quantized again. Cached prefixes are forgotten. Requests that are under way keep what they have
+        written, which is computed again, and go on. A draft model stays as it is.
+
+        For a moment both weights are in memory. Raises ModelUnavailable for tensors that do not fit, UsageError while there are
+        adapters; the old weights stay then.
+        """
+
+        def work(core: EngineCore) -> None:
+            plain = renewed(core.model, source)
+            core.replace_model(_prepared(plain, self._precision, takes_adapters=core.adapters.most > 0))
+
+        self.loop.run(work).result()
+
+    def sleep(self) -> None:
+        """Gives back the memory of keys and values until `wake`: weights stay, requests wait."""
+        self.loop.run(lambda core: core.sleep()).result()
+
+    def wake(self) -> None:
+        """Requests go on: what they had written is computed again."""
+        self.loop.run(lambda core: core.wake()).result()
+
+    def summary(self) -> EngineSummary:
+        """What it takes and what it can serve; printed, the first screen of a server."""
+        return self.loop.run(lambda core: summary_of(core, self._precision, self._phases_s)).result()
 
     def generate(self, prompts: Iterable[Sequence[int]], params: SamplingParams) -> list[Output]:
         """The answers to all prompts, computed together, in their order. With a seed, prompt i draws from seed + i."""
@@ -221,6 +280,10 @@ def _precision(model: Family, quantize: Literal["int8", "int4"] | None) -> Preci
     if quantize is not None:
         return quantize
     return "bfloat16" if model.dtype == torch.bfloat16 else "float32"
+
+
+def _prepared(model: Family, precision: Precision, *, takes_adapters: bool) -> Family:
+    return prepare_for_adapters(model, precision) if takes_adapters else prepare(model, precision)
 
 
 def _loaded(directory: Path) -> Family:

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openbook.lm.families.base import Family
+from openbook.lm.families.llama import Llama
 from openbook.lm.nn.batch import Batch
 from openbook.lm.nn.packed_cache import PackedStorage
 from openbook.lm.nn.paged import PagedStorage
+from openbook.lm.quantization.fused_decoder import FusedDecoder
 from openbook.serving.engine.plan import Piece, StepPlan
 
 if TYPE_CHECKING:
@@ -39,8 +41,10 @@ class Runner:
         self.storage: Storage = model.paged_storage(*self._shape)
 
     def sleep(self) -> None:
-        """Gives back the memory of keys and values."""
+        """Gives back the memory of keys and values, and what the kernels keep from call to call."""
         self.storage = self.model.paged_storage(0, *self._shape[1:])
+        if isinstance(self.model, Llama) and self.model.fused is not None:
+            self.model.fused = FusedDecoder(self.model)
 
     def wake(self) -> None:
         """Takes it again; nothing is in it."""

@@ -98,6 +98,11 @@ class Scheduler:
         sequence.num_computed += 1
         self._seal(sequence)
 
+    def send_back(self) -> None:
+        """All that run wait again, in their order; what they have written stays, and is computed again."""
+        while self.running:
+            self._preempt(self.running[-1])
+
     def finish(self, sequence: Sequence, reason: FinishReason) -> None:
         """Ends a sequence wherever it is; its blocks are given up at once."""
         if sequence.status == "finished":

@@ -67,7 +67,7 @@ def _start(settings: EngineSettings, threads: int, outbox: Outbox) -> tuple[Engi
         engine = Engine.load(Path(given.pop("directory")), **given, after_step=outbox.flush)
     with _Phase("warm up", phases, outbox):
         _warm_up(engine)
-    core = engine.loop.engine
+    core, summary = engine.loop.engine, engine.summary()
     facts = EngineFacts(
         model_type=core.model.config.model_type,
         dtype=str(core.model.dtype).removeprefix("torch."),
@@ -76,8 +76,8 @@ def _start(settings: EngineSettings, threads: int, outbox: Outbox) -> tuple[Engi
         max_num_seqs=core.scheduler.max_num_seqs,
         num_blocks=core.blocks.num_blocks,
         block_size=core.blocks.block_size,
-        weight_bytes=_tensor_bytes(core.model),
-        kv_bytes=_tensor_bytes(core.runner.storage),
+        weight_bytes=summary.weight_bytes,
+        kv_bytes=summary.kv_bytes,
         threads=threads,
         phases_s=phases,
     )
@@ -92,34 +92,6 @@ def _warm_up(engine: Engine) -> None:
     prompts = [[0] * min(4, limit - 1)] * min(2, engine.loop.engine.scheduler.max_num_seqs)
     engine.generate(prompts, SamplingParams(max_tokens=2, ignore_eos=True))
     engine.generate(prompts[:1], SamplingParams(max_tokens=2, ignore_eos=True))
-
-
-def _tensor_bytes(thing: Any) -> int:
-    """Bytes of all tensors that are held by `thing` and what it is made of, each once."""
-    import torch
-
-    seen: dict[int, int] = {}
-
-    def look(value: Any, depth: int) -> None:
-        if isinstance(value, torch.Tensor):
-            size = value.numel() * value.element_size()
-            key = value.data_ptr() if value.layout is torch.strided and size else id(value)
-            seen[key] = max(seen.get(key, 0), size)
-        elif isinstance(value, torch.nn.Module):
-            for module in value.modules():
-                parts = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
-                for one in parts:
-                    if not isinstance(one, torch.nn.Module):
-                        look(one, depth + 1)
-        elif isinstance(value, list | tuple) and depth < 4:
-            for one in value:
-                look(one, depth + 1)
-        elif depth == 0 and hasattr(value, "__dict__"):
-            for one in vars(value).values():
-                look(one, depth + 1)
-
-    look(thing, 0)
-    return sum(seen.values())
 
 
 class _Phase:

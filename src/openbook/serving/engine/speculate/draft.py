@@ -13,7 +13,7 @@ import torch
 from openbook.core.errors import UsageError
 from openbook.lm.families.base import Family
 from openbook.serving.engine.plan import Piece, StepPlan
-from openbook.serving.engine.runner import Runner
+from openbook.serving.engine.runner import Runner, Storage
 from openbook.serving.engine.sampler import draw, is_greedy, likeliest, uniform_at
 from openbook.serving.engine.sequence import Sequence
 from openbook.serving.engine.speculate.proposer import Asked
@@ -33,6 +33,10 @@ class DraftProposer:
             raise UsageError(f"a {model.config.model_type} model cannot draft", "take a small decoder")
         self.model, self._max_step_tokens = model, max_step_tokens
         self._runner = Runner(model, num_blocks, block_size, kv_dtype)
+
+    @property
+    def storage(self) -> Storage:
+        return self._runner.storage
 
     def copy(self, source: int, target: int) -> None:
         self._runner.storage.copy(source, target)
