@@ -2,8 +2,8 @@
 
 `python benchmarks/serving.py --models DIR --llama PYTHON --openvino PYTHON`: each system runs in a process and an environment
 of its own (`serving_peer.py`), is stopped while another is measured, and takes its turn in every round; a figure is the median
-of the rounds, a ratio the median of the rounds' ratios. Before each turn the machine must be quiet. Then ours alone: what a step is
-made of, what a shared prefix saves, what of the cache is wasted, what HTTP costs. DIR keeps the models (4 GB).
+of the rounds, a ratio the median of the rounds' ratios. Before each turn the machine must be quiet. Then ours alone: what a
+step is made of, what a shared prefix saves, what of the cache is wasted, what HTTP costs. DIR keeps the models (4 GB).
 
 Environments: llama-cpp-python 0.3.36 built natively; openvino-genai, with optimum-intel to export (installed without its
 dependencies, which want another torch). Without them their rows are left out.

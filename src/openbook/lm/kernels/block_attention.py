@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from openbook.lm.kernels.cache_tiles import BLOCK, mix_tile, score_tile
+from openbook.lm.kernels.cache_tiles import BLOCK, Way, mix_tile, score_tile
+from openbook.lm.kernels.cpu import cpu_features
 from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.rows import INLINE, exp
 from openbook.lm.kernels.vector import larger
@@ -40,6 +41,27 @@ def _exponentials(scores, first, end, padded):
     return total
 
 
+@njit(**INLINE)
+def _kept(x):
+    return x
+
+
+@njit(nogil=True, error_model="numpy", boundscheck=False)
+def _same_rows(scores, rows):
+    return scores
+
+
+@njit(nogil=True, error_model="numpy", boundscheck=False)
+def _narrow_rows(scores, rows):
+    """The first `rows`, rounded to the bits of bfloat16."""
+    found = np.empty(scores.shape, np.uint16)
+    for row in range(rows):
+        source, target = scores[row], found[row]
+        for j in range(len(source)):
+            target[j] = narrowed(source[j])
+    return found
+
+
 class Kernels(NamedTuple):
     """Of one kind of storage. `attend`: a key head of a few tokens of one sequence. `store`: a token's keys and values.
     `clear_behind`: the values of the places behind a token, which are multiplied by 0 and must be numbers.
@@ -50,12 +72,16 @@ class Kernels(NamedTuple):
     clear_behind: Any
 
 
-def make(wide: bool) -> Kernels:
-    """float32 (`wide`) or bfloat16 (as its bits, uint16)."""
-    score1, score2, score4, score8 = (score_tile(rows, wide) for rows in (1, 2, 4, 8))
-    mix1x1, mix1x2, mix1x4 = (mix_tile(1, panels, wide) for panels in (1, 2, 4))
-    mix2x1, mix2x2, mix2x4 = (mix_tile(2, panels, wide) for panels in (1, 2, 4))
-    mix4x1, mix4x2, mix4x4 = (mix_tile(4, panels, wide) for panels in (1, 2, 4))
+def make(way: Way) -> Kernels:
+    """For storage in float32, or in bfloat16 (as its bits, uint16) that is read as pairs or widened."""
+    number = np.uint16 if way == "pairs" else np.float32  # of queries and weights
+    width = 2 if way == "pairs" else 4
+    rounded = narrowed if way == "pairs" else _kept
+    weights_of = _narrow_rows if way == "pairs" else _same_rows
+    score1, score2, score4, score8 = (score_tile(rows, way) for rows in (1, 2, 4, 8))
+    mix1x1, mix1x2, mix1x4 = (mix_tile(1, panels, way) for panels in (1, 2, 4))
+    mix2x1, mix2x2, mix2x4 = (mix_tile(2, panels, way) for panels in (1, 2, 4))
+    mix4x1, mix4x2, mix4x4 = (mix_tile(4, panels, way) for panels in (1, 2, 4))
 
     @njit(nogil=True, error_model="numpy", boundscheck=False)
     def mix(rows, panels, weights, stride, table, count, values, block_stride, D, out, out_stride):
@@ -92,7 +118,7 @@ def make(wide: bool) -> Kernels:
         blocks = (most - 1) // BLOCK + 1 - begin
         padded = (blocks + blocks % 2) * BLOCK
         height = (rows + HEIGHT - 1) // HEIGHT * HEIGHT
-        queries = np.empty((height, D), np.float32)
+        queries = np.empty((height, D), number)
         scores = np.empty((height, padded), np.float32)
         mixed = np.empty((height, D), np.float32)
         sums = np.empty(height, np.float32)
@@ -104,14 +130,15 @@ def make(wide: bool) -> Kernels:
                 target = queries[t * shared + h]
                 at = (head + h) * D
                 for j in range(D):
-                    target[j] = source[at + j] * scale
+                    target[j] = rounded(source[at + j] * scale)
         for row in range(rows, height):
             for j in range(D):
-                queries[row, j] = _f(0.0)
+                queries[row, j] = number(0)
         q_at, s_at, m_at, table_at = queries.ctypes.data, scores.ctypes.data, mixed.ctypes.data, table.ctypes.data
+        q_stride = width * D
         for row in range(0, rows, HEIGHT):
             left = rows - row
-            q, s = q_at + 4 * row * D, s_at + 4 * row * padded
+            q, s = q_at + row * q_stride, s_at + 4 * row * padded
             for b in range(0, blocks, 2):
                 one = k_at + table[begin + b] * block_stride
                 other = k_at + table[begin + min(b + 1, blocks - 1)] * block_stride
@@ -121,18 +148,20 @@ def make(wide: bool) -> Kernels:
                 ahead[2] = v_at + table[begin + b] * block_stride
                 ahead[3] = v_at + table[begin + min(b + 1, blocks - 1)] * block_stride
                 if left > 4:
-                    score8(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+                    score8(q, q_stride, D, one, other, ahead_at, target, 4 * padded)
                 elif left > 2:
-                    score4(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+                    score4(q, q_stride, D, one, other, ahead_at, target, 4 * padded)
                 elif left == 2:
-                    score2(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+                    score2(q, q_stride, D, one, other, ahead_at, target, 4 * padded)
                 else:
-                    score1(q, 4 * D, D, one, other, ahead_at, target, 4 * padded)
+                    score1(q, q_stride, D, one, other, ahead_at, target, 4 * padded)
         for row in range(rows):
             end = position + row // shared + 1
             sums[row] = _exponentials(
                 scores[row], max(0, end - window) - begin * BLOCK, end - begin * BLOCK, blocks * BLOCK
             )
+        weights = weights_of(scores, rows)
+        w_at, w_stride = weights.ctypes.data, width * padded
         for row in range(0, rows, 4):
             at = 0
             while at < D:
@@ -140,8 +169,8 @@ def make(wide: bool) -> Kernels:
                 mix(
                     min(4, rows - row),
                     panels,
-                    s_at + 4 * row * padded,
-                    4 * padded,
+                    w_at + row * w_stride,
+                    w_stride,
                     table_at + 8 * begin,
                     blocks,
                     v_at + 4 * at,
@@ -160,7 +189,7 @@ def make(wide: bool) -> Kernels:
                 for j in range(D):
                     target[at + j] = mixed[row, j] * inverse
 
-    if wide:
+    if way == "float32":
 
         @njit(nogil=True, error_model="numpy", boundscheck=False)
         def store(key, value, k, v, place, D):
@@ -191,4 +220,4 @@ def make(wide: bool) -> Kernels:
     return Kernels(attend, store, clear_behind)
 
 
-FLOAT32, BFLOAT16 = make(wide=True), make(wide=False)
+FLOAT32, BFLOAT16 = make("float32"), make("pairs" if "avx512bf16" in cpu_features() else "widened")

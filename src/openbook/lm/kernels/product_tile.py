@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from openbook.lm.kernels.cache_tiles import _constant, prefetch
+from openbook.lm.kernels.cache_tiles import _constant, dot_pairs, prefetch
 from openbook.lm.kernels.vector import (
     _F32,
     _F32X16,
@@ -22,19 +22,12 @@ from openbook.lm.kernels.vector import (
     _I32X16,
     _I64,
     _dot_bytes,
-    _function,
     _load,
     _multiply_add,
     _spread,
 )
 
 PANELS = 4
-
-
-def _dot_pairs(builder, total, left, right):
-    """total + the two products of bfloat16 of each lane (vdpbf16ps)."""
-    function = _function(builder, "llvm.x86.avx512bf16.dpbf16ps.512", _F32X16, [_F32X16, _I32X16, _I32X16])
-    return builder.call(function, [total, left, right])
 
 
 def _sums(builder, rows, lines, dot, kind, weights, panel_stride, x, x_stride, steps, ahead):
@@ -125,7 +118,7 @@ def bfloat16_tile(rows: int, lines: int, adds: bool) -> Any:
 
         def codegen(context, builder, _signature, arguments):
             biases, out, out_stride = arguments[6:]
-            sums = _sums(builder, rows, lines, _dot_pairs, _F32X16, *arguments[:6])
+            sums = _sums(builder, rows, lines, dot_pairs, _F32X16, *arguments[:6])
             for n in range(PANELS):
                 place = _constant(64 * n)
                 bias = _load(builder, builder.add(biases, place), _F32X16)
