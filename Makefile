@@ -46,6 +46,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/checked_sentences.py
 	$(BIN)/python benchmarks/forward.py
 	$(BIN)/python benchmarks/small_weights.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/tables.py
 
 docs: $(INSTALLED)

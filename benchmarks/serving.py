@@ -18,6 +18,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ def ratios(figures: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--models", type=Path, default=Path(tempfile.gettempdir()) / "openbook-serving")
     parser.add_argument("--llama", help="python with llama-cpp-python")
     parser.add_argument("--openvino", help="python with openvino-genai")
     parser.add_argument("--rounds", type=int, default=3)

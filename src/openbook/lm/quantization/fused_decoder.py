@@ -11,12 +11,12 @@ from itertools import pairwise
 from threading import Lock
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from openbook.core.threads import available_cpus
 from openbook.lm.families.base import Head
 from openbook.lm.families.llama import Llama
 from openbook.lm.kernels.cpu import why_not_int8
@@ -200,7 +200,7 @@ def _tasks(starts: NDArray[np.int64], positions: NDArray[np.int64], most: int) -
     first = np.concatenate([np.arange(begin, end, most) for begin, end in pairwise(starts.tolist())])
     counts = np.minimum(first + most, starts[1:][np.searchsorted(starts[1:], first, side="right")]) - first
     order = np.argsort(-positions[first] * counts, kind="stable")
-    threads = available_cpus()
+    threads = numba.get_num_threads()
     dealt = np.concatenate([order[place::threads] for place in range(threads)])
     return np.stack([first[dealt], counts[dealt]], axis=1)
 
