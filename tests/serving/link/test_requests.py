@@ -33,7 +33,7 @@ def test_an_engine_that_stops_tells_every_request_and_closes_the_socket(monkeypa
         monkeypatch.setattr(loop.engine, "step", broken)
         requests = Requests(loop, outbox)
         for number in (4, 7):
-            requests.take(["submit", number, [1, 2, 3], pack_params(SamplingParams(max_tokens=5)), b""])
+            requests.take(["submit", number, [1, 2, 3], pack_params(SamplingParams(max_tokens=5)), b"", None])
         begun.set()
         told: dict[int, str] = {}
         while len(told) < 2:
@@ -42,7 +42,7 @@ def test_an_engine_that_stops_tells_every_request_and_closes_the_socket(monkeypa
         assert set(told) == {4, 7} and all("caught fire" in text for text in told.values())
         assert receive(commands) is None  # the main thread of the process reads the end, and ends
         assert not loop.is_alive
-        requests.take(["submit", 9, [1], {}, b""])
+        requests.take(["submit", 9, [1], {}, b"", None])
         assert receive(frames)[2][0][0] == 9
         loop.close()
 
@@ -55,10 +55,10 @@ def test_a_request_that_was_answered_or_cancelled_is_forgotten() -> None:
             outbox.loop = loop
             requests = Requests(loop, outbox)
             for number in range(20):
-                requests.take(["submit", number, [1, 2, 3], pack_params(SamplingParams(max_tokens=1)), b""])
+                requests.take(["submit", number, [1, 2, 3], pack_params(SamplingParams(max_tokens=1)), b"", None])
                 if number % 3 == 0:
                     requests.take(["cancel", number])
-            requests.take(["submit", 99, [5], pack_params(SamplingParams(max_tokens=2, ignore_eos=True)), b""])
+            requests.take(["submit", 99, [5], pack_params(SamplingParams(max_tokens=2, ignore_eos=True)), b"", None])
             done = False
             while not done:
                 _, events, _, _ = receive(frames)

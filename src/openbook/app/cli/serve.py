@@ -52,6 +52,16 @@ def serve(
         ),
     ] = None,
     num_speculative: Annotated[int, typer.Option("--num-speculative", min=1, help="Tokens proposed a step.")] = 4,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option("--adapter", metavar="NAME=DIR", help="A LoRA or prefix that requests pick as the model NAME."),
+    ] = None,
+    max_adapters: Annotated[
+        int | None, typer.Option("--max-adapters", min=0, help="Adapters at a time; those of --adapter if not given.")
+    ] = None,
+    allow_runtime_adapters: Annotated[
+        bool, typer.Option("--allow-runtime-adapters", help="Without keys, anybody may load and unload adapters.")
+    ] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine.")] = None,
     max_queue: Annotated[
         int, typer.Option("--max-queue", min=0, help="Sequences that may wait; beyond them 429.")
@@ -89,6 +99,10 @@ def serve(
     from openbook.serving.link.wire import EngineSettings
 
     directory = model_directory(model).resolve()
+    name = served_model_name or directory.name.removesuffix(".gguf")
+    adapters = _adapters(adapter or [], name)
+    if allow_runtime_adapters and not (len(adapters) if max_adapters is None else max_adapters):
+        raise UsageError("--allow-runtime-adapters leaves room for none", "add --max-adapters N")
     engine = EngineSettings(
         str(directory),
         None if quantize == "none" else quantize,
@@ -98,11 +112,13 @@ def serve(
         kv_dtype,
         speculate if speculate in (None, "ngram") else str(model_directory(str(speculate)).resolve()),
         num_speculative,
+        adapters,
+        max_adapters,
         threads,
     )
     settings = ServerSettings(
         engine,
-        served_model_name or directory.name.removesuffix(".gguf"),
+        name,
         host=host,
         port=port,
         keys_file=api_keys,
@@ -113,10 +129,26 @@ def serve(
         embedder=embedder,
         reranker=reranker,
         library=_library(documents or [], library, embedder),
+        allows_runtime_adapters=allow_runtime_adapters,
     )
     code = run_server(settings, lambda phase: print(f"{phase} ...", file=sys.stderr, flush=True), _show)
     if code:
         raise typer.Exit(code)
+
+
+def _adapters(given: list[str], model: str) -> dict[str, str]:
+    """Name -> directory of what --adapter said."""
+    from openbook.core.errors import UsageError
+
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, directory = one.partition("=")
+        if not (name and equals and directory):
+            raise UsageError(f"--adapter {one!r} is no adapter", "write NAME=DIR")
+        if name in found or name in (model, "library"):
+            raise UsageError(f"--adapter {name} is a name that is taken", "choose another one")
+        found[name] = str(Path(directory).resolve())
+    return found
 
 
 def _library(documents: list[Path], library: str | None, embedder: Path | None) -> str | None:
@@ -149,7 +181,7 @@ def _show(service: Service, address: str) -> None:
     tokens = facts.num_blocks * facts.block_size
     full = tokens // facts.max_seq_len
     phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in facts.phases_s.items())
-    kind = f"{facts.model_type}, {settings.engine.quantize or facts.dtype}"
+    kind = f"{facts.model_type}, {facts.precision}"
     print(f"model    {settings.name} ({kind}), {_size(facts.weight_bytes)} of weights")
     print(
         f"cache    {facts.num_blocks:,} blocks of {facts.block_size} tokens, {_size(facts.kv_bytes)}: {tokens:,} tokens"
@@ -161,6 +193,9 @@ def _show(service: Service, address: str) -> None:
     print(f"threads  {facts.threads}")
     if settings.engine.speculate is not None:
         print(f"proposes {settings.engine.num_speculative} tokens a step, by {Path(settings.engine.speculate).name}")
+    if facts.max_adapters:
+        named = ", ".join(facts.adapters) or "none yet"
+        print(f"adapters {named}; {facts.max_adapters:,} at a time")
     if settings.library is not None:
         print(f'library  {settings.library}, as the model "library"')
     print(f"start    {phases}")

@@ -43,14 +43,21 @@ class _Answer:
 class Answers:
     """`count` answers to each of `prompts`; answer k of prompt p has the index p * count + k.
 
-    An async context manager: entering takes the places (`Refused` with 429 where there are none), leaving gives up whatever is
-    still under way. `begun` raises what the engine has against the request before anything is sent.
+    `adapter`: what they are written with, None for the base. An async context manager: entering takes the places (`Refused` with
+    429 where there are none), leaving gives up whatever is still under way. `begun` raises what the engine has against the
+    request before anything is sent.
     """
 
     def __init__(
-        self, service: Service, caller: Caller, prompts: Sequence[Prepared], count: int, request_id: str
+        self,
+        service: Service,
+        caller: Caller,
+        prompts: Sequence[Prepared],
+        count: int,
+        request_id: str,
+        adapter: str | None = None,
     ) -> None:
-        self._service, self._caller = service, caller
+        self._service, self._caller, self.adapter = service, caller, adapter
         self._came_s = time.monotonic()
         self._said: asyncio.Queue[tuple[_Answer, Event | OpenbookError]] = asyncio.Queue()
         self._held: list[tuple[_Answer, Event | OpenbookError]] = []
@@ -157,6 +164,7 @@ class Answers:
             answer.prepared.params,
             lambda said: self._said.put_nowait((answer, said)),
             salt=self._caller.salt,
+            adapter=self.adapter,
         )
 
     def _count(self, answer: _Answer, event: Event) -> None:

@@ -14,7 +14,12 @@ from openbook.serving.engine.events import Chosen
 
 
 async def echoes(
-    service: Service, prompts: Sequence[str | list[int]], ids: Sequence[Sequence[int]], top: int, salt: bytes
+    service: Service,
+    prompts: Sequence[str | list[int]],
+    ids: Sequence[Sequence[int]],
+    top: int,
+    salt: bytes,
+    adapter: str | None = None,
 ) -> list[Echoed]:
     """Of each prompt, as text or ids, its text and its tokens. UsageError for one that the engine refuses."""
     found = []
@@ -22,7 +27,7 @@ async def echoes(
     for prompt, tokens in zip(prompts, ids, strict=True):
         service.admission.enter(1)
         try:
-            scored = await service.engine.score(tokens, top, salt=salt)
+            scored = await service.engine.score(tokens, top, salt=salt, adapter=adapter)
         finally:
             service.admission.leave(time.monotonic() - begun)
         text = prompt if isinstance(prompt, str) else service.tokenizer.decode(prompt)

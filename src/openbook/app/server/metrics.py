@@ -26,6 +26,9 @@ class Metrics:
         self._preempted = self._counter("vllm:num_preemptions", "Sequences sent back to the queue.")
         self._prompt = self._counter("vllm:prompt_tokens", "Tokens of prompts.")
         self._generated = self._counter("vllm:generation_tokens", "Tokens of answers.")
+        self._proposed = self._counter("vllm:spec_decode_num_draft_tokens", "Tokens that speculation proposed.")
+        self._accepted = self._counter("vllm:spec_decode_num_accepted_tokens", "Proposed tokens that stayed.")
+        self._adapters = self._gauge("openbook:adapters_loaded", "Adapters that requests may name.")
         self._queries = self._counter("vllm:prefix_cache_queries", "Tokens of prompts that were looked for.")
         self._hits = self._counter("vllm:prefix_cache_hits", "Tokens of prompts that were found computed.")
         self._first = self._histogram("vllm:time_to_first_token_seconds", "Until the first token.", _FIRST_S)
@@ -45,7 +48,7 @@ class Metrics:
         )
         self._inside = Gauge("openbook:sequences_inside", "Sequences taken in and not ended.", registry=self._registry)
         self._up = Gauge("openbook:engine_up", "1 while the engine process serves.", registry=self._registry)
-        self._num_preempted = self._num_computed = 0
+        self._told = EngineStats()
 
     def begun(self, prompt_tokens: int) -> None:
         self._prompt.inc(prompt_tokens)
@@ -68,16 +71,19 @@ class Metrics:
     def refused(self, status: int) -> None:
         self._refused.labels(str(status)).inc()
 
-    def text(self, facts: EngineFacts | None, stats: EngineStats, inside: int) -> bytes:
+    def text(self, facts: EngineFacts | None, stats: EngineStats, inside: int, adapters: int) -> bytes:
         """The page of /metrics. `facts`: None while no engine serves. `inside`: sequences that run or wait."""
         self._up.set(facts is not None)
         self._inside.set(inside)
         self._running.set(stats.running)
         self._waiting.set(stats.waiting)
         self._blocks.set(stats.blocks_in_use / facts.num_blocks if facts is not None else 0)
-        self._preempted.inc(max(stats.num_preempted - self._num_preempted, 0))
-        self._computed.inc(max(stats.num_tokens - self._num_computed, 0))
-        self._num_preempted, self._num_computed = stats.num_preempted, stats.num_tokens
+        self._adapters.set(adapters)
+        self._preempted.inc(stats.num_preempted - self._told.num_preempted)
+        self._computed.inc(stats.num_tokens - self._told.num_tokens)
+        self._proposed.inc(stats.num_proposed - self._told.num_proposed)
+        self._accepted.inc(stats.num_accepted - self._told.num_accepted)
+        self._told = stats
         return generate_latest(self._registry)
 
     def _gauge(self, name: str, what: str) -> Gauge:

@@ -43,11 +43,15 @@ class Service:
     def is_ready(self) -> bool:
         return self.engine.is_ready and not self.is_draining
 
-    @property
-    def max_tokens_room(self) -> int:
-        """The most tokens of prompt and answer: the context, or the whole cache where that is smaller."""
-        facts = self.engine.facts
-        return min(facts.max_seq_len, facts.num_blocks * facts.block_size)
+    def tokens_room(self, adapter: str | None = None) -> int:
+        """The most tokens of prompt and answer: the context, or the whole cache where that is smaller. Virtual tokens of adapters
+        take their part of both.
+        """
+        facts, virtual = self.engine.facts, self.engine.adapters
+        size = facts.block_size
+        own = virtual.get(adapter, 0) if adapter is not None else 0
+        free = facts.num_blocks - sum(-(-count // size) for count in virtual.values()) + own // size
+        return min(facts.max_seq_len, free * size) - own
 
     def admit(self, headers: Mapping[str, str]) -> Caller:
         """Who asks. Refuses those without a key, and everybody while the model is loaded, ends, or is gone."""
@@ -60,15 +64,18 @@ class Service:
             raise Refused(503, "the model is still being loaded", code="loading", headers={"Retry-After": "5"})
         return caller
 
-    def check_model(self, name: str | None) -> None:
-        """404 for a model that is not served; None is the one that is."""
-        if name is not None and name != self.settings.name:
+    def adapter_of(self, name: str | None) -> str | None:
+        """The adapter that a model's name stands for, None for the base, which is also meant where nothing is said. 404 for a
+        model that is not served.
+        """
+        if name is None or name == self.settings.name:
+            return None
+        if name not in self.engine.adapters:
+            served = ", ".join(repr(one) for one in (self.settings.name, *self.engine.adapters))
             raise Refused(
-                404,
-                f"the model {name!r} is not served here: use {self.settings.name!r}",
-                param="model",
-                code="model_not_found",
+                404, f"the model {name!r} is not served here: use {served}", param="model", code="model_not_found"
             )
+        return name
 
     async def drain(self) -> None:
         """Takes nothing more; waits for what is under way, up to the limit, then ends it with an error."""

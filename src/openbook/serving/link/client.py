@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.core.messages import SamplingParams
@@ -29,6 +29,13 @@ _END_S = 10.0
 """How long a process may take to end by itself: a step of a large prompt takes seconds."""
 
 
+class _Asked(NamedTuple):
+    """Something that the engine was asked to do."""
+
+    then: Callable[[int | None], object]
+    done: asyncio.Future[None]
+
+
 class EngineClient:
     """Starts an engine process with `start`; `ready` waits until it serves. Not thread-safe: one loop owns it."""
 
@@ -38,11 +45,14 @@ class EngineClient:
         self._on_phase = on_phase
         self._numbers = count()
         self._deliver: dict[int, Deliver] = {}
+        self._asked: dict[int, _Asked] = {}
         self._ready: asyncio.Future[EngineFacts] = asyncio.get_running_loop().create_future()
         self._is_closing = False
         self.fault: OpenbookError | None = None
         """Why the engine is gone, when it went by itself."""
         self.stats = EngineStats()
+        self.adapters: dict[str, int] = {}
+        """Those that are loaded, and the virtual tokens of each."""
         self.ended = asyncio.Event()
 
     @classmethod
@@ -80,25 +90,60 @@ class EngineClient:
         """Waits for the model. Raises what went wrong with it."""
         return await asyncio.shield(self._ready)
 
-    def submit(self, prompt: Sequence[int], params: SamplingParams, deliver: Deliver, *, salt: bytes = b"") -> int:
+    def submit(
+        self,
+        prompt: Sequence[int],
+        params: SamplingParams,
+        deliver: Deliver,
+        *,
+        salt: bytes = b"",
+        adapter: str | None = None,
+    ) -> int:
         """Hands a request in; its number. `deliver` is called with each event, or once with an error, never after `cancel`.
+        `adapter`: the name of one that is loaded, None for the base.
 
         Raises ModelUnavailable when the engine is gone.
         """
-        if not self.is_ready:
-            raise self.fault or ModelUnavailable("the engine is not running", "start the server again")
+        self._check_ready()
         number = next(self._numbers)
         self._deliver[number] = deliver
-        self._write(["submit", number, list(prompt), pack_params(params), salt])
+        self._write(["submit", number, list(prompt), pack_params(params), salt, adapter])
         return number
 
-    async def score(self, prompt: Sequence[int], top: int, *, salt: bytes = b"") -> tuple[Chosen, ...]:
+    async def load_adapter(self, name: str, directory: str) -> None:
+        """From then on requests may name it. Steps wait while its files are read. Raises what `Adapters.load` raises."""
+
+        def loaded(num_virtual: int | None) -> None:
+            self.adapters[name] = num_virtual or 0
+
+        await self._ask(loaded, "load adapter", name, directory)
+
+    async def unload_adapter(self, name: str) -> None:
+        """UsageError while requests that use it are under way."""
+        await self._ask(lambda _: self.adapters.pop(name, None), "unload adapter", name)
+
+    async def _ask(self, then: Callable[[int | None], object], what: str, *said: str) -> None:
+        """`then` is called with the answer, also when nobody waits for it any more."""
+        self._check_ready()
+        number, done = next(self._numbers), asyncio.get_running_loop().create_future()
+        self._asked[number] = _Asked(then, done)
+        self._write([what, number, *said])
+        await done
+
+    def _check_ready(self) -> None:
+        if not self.is_ready:
+            raise self.fault or ModelUnavailable("the engine is not running", "start the server again")
+
+    async def score(
+        self, prompt: Sequence[int], top: int, *, salt: bytes = b"", adapter: str | None = None
+    ) -> tuple[Chosen, ...]:
         """Of each token of the prompt but the first, how likely it is, and the `top` likeliest in its place.
 
         Raises UsageError for a prompt that the engine refuses, ModelUnavailable when the engine is gone.
         """
         answer: asyncio.Future[Event | OpenbookError] = asyncio.get_running_loop().create_future()
-        number = self.submit(prompt, SamplingParams(max_tokens=0, prompt_logprobs=top), answer.set_result, salt=salt)
+        params = SamplingParams(max_tokens=0, prompt_logprobs=top)
+        number = self.submit(prompt, params, answer.set_result, salt=salt, adapter=adapter)
         try:
             said = await answer
         finally:
@@ -153,7 +198,11 @@ class EngineClient:
             case ["phase", name]:
                 self._on_phase(name)
             case ["ready", facts]:
-                self._ready.set_result(EngineFacts(**facts))
+                found = EngineFacts(**facts)
+                self.adapters = dict(found.adapters)
+                self._ready.set_result(found)
+            case ["answer", number, value, error]:
+                self._answer(number, value, error)
             case ["failed", error]:
                 self.fault = unpack_error(error)
             case _:
@@ -175,16 +224,31 @@ class EngineClient:
             if deliver is not None:
                 deliver(unpack_error(error))
 
+    def _answer(self, number: int, value: int | None, error: list[str] | None) -> None:
+        then, done = self._asked.pop(number)
+        if error is None:
+            then(value)
+        if done.done():
+            return  # nobody waits any more
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(unpack_error(error))
+
     def _end(self) -> None:
         """The process is gone: every request ends with an error."""
         if self._is_closing:
             return
         self.fault = self.fault or ModelUnavailable("the engine process ended", "start the server again")
         self.ended.set()
-        self.stats = EngineStats(num_preempted=self.stats.num_preempted, num_tokens=self.stats.num_tokens)
+        self.stats = self.stats._replace(running=0, waiting=0, blocks_in_use=0)
         waiting, self._deliver = self._deliver, {}
         for deliver in waiting.values():
             deliver(self.fault)
+        asked, self._asked = self._asked, {}
+        for _, done in asked.values():
+            if not done.done():
+                done.set_exception(self.fault)
         if not self._ready.done():
             self._ready.set_exception(self.fault)
             self._ready.exception()  # whoever waits is told; nobody need

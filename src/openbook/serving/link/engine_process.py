@@ -61,27 +61,32 @@ def _start(settings: EngineSettings, threads: int, outbox: Outbox) -> tuple[Engi
         from openbook.serving.engine.engine import Engine
 
         torch.set_num_threads(threads)
-    with _Phase("load", phases, outbox):
+    with _Phase("load", {}, outbox):
         given = asdict(settings)
         given.pop("threads")
         engine = Engine.load(Path(given.pop("directory")), **given, after_step=outbox.flush)
     with _Phase("warm up", phases, outbox):
         _warm_up(engine)
-    core, summary = engine.loop.engine, engine.summary()
-    facts = EngineFacts(
-        model_type=core.model.config.model_type,
-        dtype=str(core.model.dtype).removeprefix("torch."),
-        vocab_size=core.model.config.vocab_size,
-        max_seq_len=core.max_seq_len,
-        max_num_seqs=core.scheduler.max_num_seqs,
-        num_blocks=core.blocks.num_blocks,
-        block_size=core.blocks.block_size,
+    return engine, asdict(_facts(engine, phases))
+
+
+def _facts(engine: Engine, phases_s: dict[str, float]) -> EngineFacts:
+    summary, adapters = engine.summary(), engine.loop.engine.adapters
+    return EngineFacts(
+        model_type=summary.model_type,
+        precision=summary.precision,
+        vocab_size=summary.vocab_size,
+        max_seq_len=summary.max_seq_len,
+        max_num_seqs=summary.max_num_seqs,
+        num_blocks=summary.num_blocks,
+        block_size=summary.block_size,
         weight_bytes=summary.weight_bytes,
         kv_bytes=summary.kv_bytes,
-        threads=threads,
-        phases_s=phases,
+        threads=summary.threads,
+        phases_s={"import": phases_s["import"], **summary.phases_s, "warm up": phases_s["warm up"]},
+        max_adapters=adapters.most,
+        adapters={name: adapters.of(name).num_virtual for name in adapters.names},
     )
-    return engine, asdict(facts)
 
 
 def _warm_up(engine: Engine) -> None:

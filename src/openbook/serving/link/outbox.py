@@ -39,13 +39,15 @@ class Outbox:
         """On the engine's thread, after every step. An engine that has stopped closes the socket for reading."""
         if self.loop is None:
             return
-        core = self.loop.engine
+        core, speculation = self.loop.engine, self.loop.engine.speculation
         stats = EngineStats(
             len(core.scheduler.running),
             len(core.scheduler.waiting),
             core.blocks.num_in_use,
             core.scheduler.num_preempted,
             self._num_tokens,
+            0 if speculation is None else speculation.num_proposed,
+            0 if speculation is None else speculation.num_accepted,
         )
         if self._events or self._errors or stats != self._stats:
             self.send(["step", self._events, self._errors, stats])

@@ -1,16 +1,23 @@
-"""The requests that are under way in the engine process, by the numbers that the other side gave them."""
+"""The requests that are under way in the engine process, by the numbers that the other side gave them; and adapters that come
+and go between its steps.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.serving.engine.events import Event
 from openbook.serving.link.outbox import Outbox
 from openbook.serving.link.wire import pack_error, unpack_params
 
 if TYPE_CHECKING:
+    from openbook.serving.engine.core import EngineCore
     from openbook.serving.engine.loop import EngineLoop, Ticket
 
 
@@ -25,20 +32,42 @@ class Requests:
 
     def take(self, said: list[Any]) -> None:
         match said:
-            case ["submit", number, prompt, params, salt]:
-                self._submit(number, prompt, params, salt)
+            case ["submit", number, prompt, params, salt, adapter]:
+                self._submit(number, prompt, params, salt, adapter)
             case ["cancel", number]:
                 with self._lock:
                     ticket = self._tickets.get(number)
                 if ticket is not None:
                     ticket.cancel()
+            case ["load adapter", number, name, directory]:
+                self._work(number, lambda core: _loaded(core, name, directory))
+            case ["unload adapter", number, name]:
+                self._work(number, lambda core: core.unload_adapter(name))
             case _:
                 raise AssertionError(f"an unknown frame: {said[0]!r}")
 
-    def _submit(self, number: int, prompt: list[int], params: dict[str, Any], salt: bytes) -> None:
+    def _work(self, number: int, function: Callable[[EngineCore], int | None]) -> None:
+        """Between two steps; who reads does not wait for it, so that cancels are heard meanwhile."""
+
+        def told(done: Future[int | None]) -> None:
+            error = done.exception()
+            if isinstance(error, Exception):
+                self._outbox.send(["answer", number, None, pack_error(error)])
+            else:
+                self._outbox.send(["answer", number, done.result(), None])
+            self._outbox.flush()
+
+        try:
+            self._loop.run(function).add_done_callback(told)
+        except OpenbookError as error:
+            self._outbox.send(["answer", number, None, pack_error(error)])
+
+    def _submit(self, number: int, prompt: list[int], params: dict[str, Any], salt: bytes, adapter: str | None) -> None:
         try:
             given = unpack_params(params)
-            ticket = self._loop.submit(prompt, given, salt=salt, deliver=partial(self._deliver, number))
+            ticket = self._loop.submit(
+                prompt, given, salt=salt, adapter=adapter, deliver=partial(self._deliver, number)
+            )
         except Exception as error:  # of this request alone
             self._outbox.send(["step", [], [[number, pack_error(error)]], None])
             return
@@ -55,3 +84,12 @@ class Requests:
             with self._lock:
                 if self._tickets.pop(number, None) is None:
                     self._ended_early.add(number)
+
+
+def _loaded(core: EngineCore, name: str, directory: str) -> int:
+    """Its virtual tokens. ModelUnavailable also for a path that the system refuses."""
+    try:
+        core.load_adapter(name, Path(directory))
+    except OSError as error:
+        raise ModelUnavailable(f"the adapter cannot be read ({error})", "name the directory of an adapter") from None
+    return core.adapters.of(name).num_virtual

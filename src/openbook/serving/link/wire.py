@@ -6,7 +6,7 @@ Reads without torch: the HTTP process imports it too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, OpenbookError, UsageError
@@ -28,15 +28,19 @@ class EngineSettings:
     kv_dtype: str | None = None
     speculate: str | None = None
     num_speculative: int = 4
+    adapters: dict[str, str] | None = None
+    max_adapters: int | None = None
     threads: int | None = None
 
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What became of it. `phases_s`: seconds that each phase of the start took."""
+    """What became of it. `precision`: of the weights; `phases_s`: seconds that each phase of the start took; `adapters`: of each
+    that was loaded at the start, its virtual tokens.
+    """
 
     model_type: str
-    dtype: str
+    precision: str
     vocab_size: int
     max_seq_len: int
     max_num_seqs: int
@@ -46,16 +50,22 @@ class EngineFacts:
     kv_bytes: int
     threads: int
     phases_s: dict[str, float]
+    max_adapters: int = 0
+    adapters: dict[str, int] = field(default_factory=dict)
 
 
 class EngineStats(NamedTuple):
-    """Sequences and blocks after a step. `num_tokens`: chosen since the start, for whoever."""
+    """Sequences and blocks after a step. Since the start: `num_tokens` chosen, for whoever; `num_proposed` by speculation, of
+    which `num_accepted`.
+    """
 
     running: int = 0
     waiting: int = 0
     blocks_in_use: int = 0
     num_preempted: int = 0
     num_tokens: int = 0
+    num_proposed: int = 0
+    num_accepted: int = 0
 
 
 def pack_params(params: SamplingParams) -> dict[str, Any]:
@@ -65,7 +75,7 @@ def pack_params(params: SamplingParams) -> dict[str, Any]:
 
 
 def unpack_params(said: dict[str, Any]) -> SamplingParams:
-    known = {field.name for field in fields(SamplingParams)}
+    known = {one.name for one in fields(SamplingParams)}
     assert known.issuperset(said), "both processes run the same program"
     return SamplingParams(**{name: _as_tuple(value) for name, value in said.items()})
 

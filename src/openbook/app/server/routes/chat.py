@@ -30,13 +30,13 @@ async def chat_completions(body: ChatBody, request: Request, service: ServiceOf,
     """The answer of the model to a chat, whole or as a stream of server-sent events."""
     if body.model == library.NAME and service.library is not None:
         return await _from_library(body, request, service)
-    service.check_model(body.model)
-    asked = chat_request(body, service.max_tokens_room)
+    adapter = service.adapter_of(body.model)
+    asked = chat_request(body, service.tokens_room(adapter))
     loop = asyncio.get_running_loop()
     prepared = await loop.run_in_executor(service.threads, prepare_chat, service.tokenizer, asked)
-    prepared = room_for(service, prepared, is_stated=bool(body.max_completion_tokens or body.max_tokens))
-    heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), service.settings.name)
-    answers = Answers(service, caller, [prepared], body.count, heading.id)
+    prepared = room_for(service, prepared, adapter, is_stated=bool(body.max_completion_tokens or body.max_tokens))
+    heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), adapter or service.settings.name)
+    answers = Answers(service, caller, [prepared], body.count, heading.id, adapter)
     if body.stream:
         wants_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         chunks = chat_chunks(answers, heading, body.count, wants_usage=wants_usage, wants_logprobs=bool(body.logprobs))

@@ -29,20 +29,21 @@ router = APIRouter(route_class=Gate)
 @router.post("/v1/completions")
 async def completions(body: CompletionBody, request: Request, service: ServiceOf, caller: CallerOf) -> Response:
     """What follows on one or several texts, whole or as a stream of server-sent events."""
-    service.check_model(body.model)
+    adapter = service.adapter_of(body.model)
     best_of = body.best_of or body.count
     _check(body, best_of)
     loop = asyncio.get_running_loop()
-    prepared = await loop.run_in_executor(service.threads, _prepared, service, body, best_of > body.count)
-    heading = Heading(f"cmpl-{secrets.token_hex(12)}", int(time.time()), service.settings.name)
+    prepared = await loop.run_in_executor(service.threads, _prepared, service, body, adapter, best_of > body.count)
+    heading = Heading(f"cmpl-{secrets.token_hex(12)}", int(time.time()), adapter or service.settings.name)
     echoed: list[Echoed] = []
     if body.echo and body.logprobs is not None:
         if body.max_tokens == 0 and caller.bucket is not None:
             caller.bucket.take(sum(len(one.prompt) for one in prepared))
-        echoed = await echoes(service, body.prompts, [one.prompt for one in prepared], body.logprobs, caller.salt)
+        ids = [one.prompt for one in prepared]
+        echoed = await echoes(service, body.prompts, ids, body.logprobs, caller.salt, adapter)
     if body.max_tokens == 0:
         return JsonReply(prompts_whole(heading, echoed))
-    answers = Answers(service, caller, prepared, best_of, heading.id)
+    answers = Answers(service, caller, prepared, best_of, heading.id, adapter)
     if body.stream:
         wants_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         chunks = completion_chunks(answers, heading, best_of * len(prepared), echoed, wants_usage=wants_usage)
@@ -68,7 +69,7 @@ def _check(body: CompletionBody, best_of: int) -> None:
         raise Refused(400, "max_tokens is 0: it must be 1 or more, but for one echo with logprobs", param="max_tokens")
 
 
-def _prepared(service: Service, body: CompletionBody, is_compared: bool) -> list[Prepared]:
+def _prepared(service: Service, body: CompletionBody, adapter: str | None, is_compared: bool) -> list[Prepared]:
     """`is_compared`: the engine tells the probability of each token, whether the client sees it or not."""
     most = USUAL_MAX_TOKENS if body.max_tokens is None else body.max_tokens
     params = sampling_params(body, most, body.logprobs)
@@ -79,5 +80,5 @@ def _prepared(service: Service, body: CompletionBody, is_compared: bool) -> list
         one = prepare_completion(service.tokenizer, prompt, params, response_format=form, echo=echoes_text)
         if is_compared and one.params.logprobs is None:
             one = replace(one, params=replace(one.params, logprobs=0))
-        found.append(room_for(service, one, is_stated=True))
+        found.append(room_for(service, one, adapter, is_stated=True))
     return found

@@ -33,5 +33,5 @@ async def metrics(request: Request, service: ServiceOf) -> Response:
     service.keys.caller(request.headers.get("authorization"))
     engine = service.engine
     facts = engine.facts if engine.is_ready else None
-    text = service.metrics.text(facts, engine.stats, service.admission.inside)
+    text = service.metrics.text(facts, engine.stats, service.admission.inside, len(engine.adapters))
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

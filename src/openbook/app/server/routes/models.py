@@ -17,7 +17,7 @@ router = APIRouter(route_class=Gate)
 
 @router.get("/v1/models")
 async def models(service: ServiceOf) -> Response:
-    """The models that are served, with the most tokens that each reads: the one that writes first."""
+    """The models that are served, with the most tokens that each reads: the one that writes first, then its adapters."""
     return JsonReply({"object": "list", "data": _listed(service)})
 
 
@@ -31,8 +31,9 @@ async def model(name: str, service: ServiceOf) -> Response:
 
 
 def _listed(service: Service) -> list[dict[str, Any]]:
-    texts = service.texts
-    named: dict[str, int | None] = {service.settings.name: service.engine.facts.max_seq_len}
+    texts, base = service.texts, service.settings.name
+    named: dict[str, int | None] = {base: service.engine.facts.max_seq_len}
+    named |= {name: service.engine.facts.max_seq_len - virtual for name, virtual in service.engine.adapters.items()}
     if service.library is not None:
         named[NAME] = None
     if texts.embedder is not None:
@@ -40,6 +41,13 @@ def _listed(service: Service) -> list[dict[str, Any]]:
     if texts.reranker_name is not None:
         named[texts.reranker_name] = None
     return [
-        {"id": name, "object": "model", "created": service.created, "owned_by": "openbook", "max_model_len": length}
+        {
+            "id": name,
+            "object": "model",
+            "created": service.created,
+            "owned_by": "openbook",
+            "parent": base if name in service.engine.adapters else None,
+            "max_model_len": length,
+        }
         for name, length in named.items()
     ]

@@ -25,14 +25,14 @@ router = APIRouter(route_class=Gate)
 @router.post("/v1/responses")
 async def responses(body: ResponseBody, request: Request, service: ServiceOf, caller: CallerOf) -> Response:
     """The answer of the model to items of a conversation, whole or as a stream of server-sent events."""
-    service.check_model(body.model)
-    asked = chat_request(chat_body(body), service.max_tokens_room)
+    adapter = service.adapter_of(body.model)
+    asked = chat_request(chat_body(body), service.tokens_room(adapter))
     loop = asyncio.get_running_loop()
     prepared = await loop.run_in_executor(service.threads, prepare_chat, service.tokenizer, asked)
-    prepared = room_for(service, prepared, is_stated=body.max_output_tokens is not None)
+    prepared = room_for(service, prepared, adapter, is_stated=body.max_output_tokens is not None)
     response_id = f"resp_{secrets.token_hex(12)}"
-    items = ResponseItems(body, response_id, int(time.time()), service.settings.name)
-    answers = Answers(service, caller, [prepared], 1, response_id)
+    items = ResponseItems(body, response_id, int(time.time()), adapter or service.settings.name)
+    answers = Answers(service, caller, [prepared], 1, response_id, adapter)
     if body.stream:
         return await streamed(request, response_chunks(answers, items), service.settings.write_timeout_s)
     try:

@@ -22,7 +22,7 @@ router = APIRouter(route_class=Gate)
 @router.post("/tokenize")
 async def tokenize(body: TokenizeBody, service: ServiceOf) -> Response:
     """The ids of a text, or of a chat as the model sees it."""
-    service.check_model(body.model)
+    service.adapter_of(body.model)
     if (body.prompt is None) == (body.messages is None):
         raise Refused(400, "give either prompt or messages", param="prompt")
     loop = asyncio.get_running_loop()
@@ -32,7 +32,7 @@ async def tokenize(body: TokenizeBody, service: ServiceOf) -> Response:
 @router.post("/detokenize")
 async def detokenize(body: DetokenizeBody, service: ServiceOf) -> Response:
     """The text of ids. Bytes that are no UTF-8 become U+FFFD."""
-    service.check_model(body.model)
+    service.adapter_of(body.model)
     loop = asyncio.get_running_loop()
     text = await loop.run_in_executor(service.threads, service.tokenizer.decode, body.tokens)
     return JsonReply({"prompt": text})
