@@ -10,10 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from lm.checkpoints import tiny
 from openbook.core.errors import ModelUnavailable, OpenbookError, UsageError
 from openbook.core.messages import SamplingParams
+from openbook.lm.adapters.attach import adapter_parameters, attach
+from openbook.lm.adapters.files import save_adapter
+from openbook.lm.adapters.settings import LoraSettings
+from openbook.lm.load import load_model
 from openbook.serving.engine.engine import Engine
 from openbook.serving.engine.events import Chosen, Event
 from openbook.serving.link.client import EngineClient
@@ -180,3 +185,51 @@ def test_the_process_ends_when_its_socket_does(checkpoint: Path) -> None:
         return await client.close()
 
     assert asyncio.run(ask()) == 0
+
+
+def test_adapters_come_and_go(checkpoint: Path, tmp_path: Path) -> None:
+    base = load_model(checkpoint)
+    attach(base, LoraSettings(r=2, alpha=8.0), "one")
+    with torch.no_grad():
+        for parameter in adapter_parameters(base, "one"):
+            parameter += 1.0
+    save_adapter(base, "one", tmp_path / "one")
+
+    async def tokens(client: EngineClient, adapter: str | None) -> list[int]:
+        answer = Answer()
+        client.submit([1, 2, 3], LONG, answer.deliver, adapter=adapter)
+        return await answer.tokens()
+
+    async def ask() -> None:
+        client = await EngineClient.start(EngineSettings(str(checkpoint), threads=1, max_adapters=1))
+        try:
+            assert (await client.ready()).max_adapters == 1
+            with pytest.raises(ModelUnavailable, match="not a directory"):
+                await client.load_adapter("one", str(tmp_path / "two"))
+            assert client.adapters == {}
+            await client.load_adapter("one", str(tmp_path / "one"))
+            assert client.adapters == {"one": 0}
+            plain, changed = await asyncio.gather(tokens(client, None), tokens(client, "one"))
+            assert plain != changed == await tokens(client, "one")
+            os.kill(client.pid, signal.SIGSTOP)
+            number = client.submit([1, 2, 3], LONG, Answer().deliver, adapter="one")
+            early = asyncio.create_task(client.unload_adapter("one"))
+            await asyncio.sleep(0)  # it has been asked for, before the request is cancelled
+            client.cancel(number)
+            os.kill(client.pid, signal.SIGCONT)
+            with pytest.raises(UsageError, match="1 requests that use adapter 'one' are under way"):
+                await early
+            await client.unload_adapter("one")
+            assert client.adapters == {}
+            with pytest.raises(UsageError, match="no adapter 'one'"):
+                await tokens(client, "one")
+            os.kill(client.pid, signal.SIGSTOP)
+            loading = asyncio.create_task(client.load_adapter("one", str(tmp_path / "one")))
+            await asyncio.sleep(0)
+            os.kill(client.pid, signal.SIGKILL)
+            with pytest.raises(ModelUnavailable, match="ended"):
+                await loading
+        finally:
+            await client.close()
+
+    asyncio.run(ask())
