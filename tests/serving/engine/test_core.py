@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.checkpoints import TINY
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import SamplingParams
 from openbook.lm.generate import generate
 from openbook.lm.load import new_model
 from openbook.serving.engine.core import EngineCore
+from serving.engine.models import KINDS, check_blocks, model
 
-
-def model_of(**changes: Any) -> Any:
-    """Weights so large that the likeliest token is no matter of rounding."""
-    model = new_model(TINY | changes, seed=3).requires_grad_(False)
-    for name, parameter in model.named_parameters():
-        if parameter.ndim > 1 and "tokens" not in name:
-            parameter *= 6
-    return model
-
-
-MODELS = {"llama": model_of(), "mistral": model_of(model_type="mistral", sliding_window=7)}
+MODELS = {kind: model(kind) for kind in KINDS}
 PROMPTS = st.lists(st.lists(st.integers(0, 299), min_size=1, max_size=20), min_size=1, max_size=6)
 
 
-def check_blocks(engine: EngineCore) -> None:
-    """in use + cached + free = all, and references are those of the tables."""
-    blocks = engine.blocks
-    assert blocks.num_free + blocks.num_cached + blocks.num_in_use == blocks.num_blocks
-    counted = [0] * blocks.num_blocks
-    for sequence in engine.scheduler.running:
-        for block in sequence.block_table:
-            counted[block] += 1
-    assert counted == blocks._references
-    assert sum(1 for count in counted if count) == blocks.num_in_use
-
-
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(sorted(MODELS)),
     prompts=PROMPTS,

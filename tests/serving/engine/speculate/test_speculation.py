@@ -154,6 +154,28 @@ def test_a_request_that_never_hits_rests_and_tries_again() -> None:
     assert speculation.num_accepted <= 2
 
 
+@pytest.mark.parametrize(("lies", "steps"), [(0.0, 9), (1.0, 32)])
+def test_right_guesses_save_steps(lies: float, steps: int) -> None:
+    """Each step gives the accepted tokens and one more, and computes none of them again."""
+    prompt = [5, 6, 7]
+    want = {tuple(prompt): generate(model("llama"), [prompt], 40)[0]}
+
+    class Eager(Oracle):
+        def _one(self, asked: Asked) -> list[int]:
+            right = want[tuple(prompt)][asked.sequence.num_output :][: asked.most]
+            return right if not lies else [(token + 1) % 300 for token in right]
+
+    engine = EngineCore(model("llama"), speculation=Speculation(Eager(want, 0, lies), 4))
+    engine.add(prompt, SamplingParams(max_tokens=41))
+    count = 0
+    while not engine.is_idle:
+        engine.step()
+        running = engine.scheduler.running
+        assert all(one.num_to_compute == 1 for one in running)
+        count += 1
+    assert count == steps if not lies else count >= steps
+
+
 def test_forks_and_preempted_sequences_go_on_with_a_draft() -> None:
     small = model_of(seed=3)
     engine = EngineCore(
