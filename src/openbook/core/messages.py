@@ -72,8 +72,8 @@ class SamplingParams:
     token's place fix its draw, whatever runs beside it; None draws a seed. `stop`: strings, `stop_token_ids`: tokens that end
     the answer, beside those of the model unless `ignore_eos`. `logprobs`: how many likeliest tokens are told for each that was
     chosen, None for none. `prompt_logprobs`: the same for the tokens of the prompt, with which `max_tokens` may be 0; the engine
-    tells them, a `ChatModel` does not. `constraint`: a grammar that the answer must follow, as `serving.chat.grammar` writes it; a
-    `ChatRequest` says it by `response_format` and `tool_choice`.
+    tells them, a `ChatModel` does not. `constraint`: a grammar that the answer must follow, as `serving.chat.grammar` writes it;
+    a `ChatRequest` says it by `response_format` and `tool_choice`.
     """
 
     temperature: float = 0.0

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from app.server.serving import Server, serving, write_checkpoint
+from app.server.test_faults import until
 
 QUESTION: Any = [{"role": "user", "content": "When does the ferry leave?"}]
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("desk")
+def desk_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("desk") / "docs"
+
+
+@pytest.fixture(scope="module")
+def desk(desk_folder: Path) -> Iterator[Server]:
+    folder = desk_folder.parent
     write_checkpoint(folder / "tiny", context=4_096)
     (folder / "docs").mkdir()
     (folder / "docs" / "ferry.md").write_text("# Ferry\n\nThe ferry leaves at 08:15 from pier 3.\n")
@@ -39,6 +46,22 @@ def test_a_question_is_answered_from_the_documents(desk: Server) -> None:
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert "library" in (chunks[-1].choices[0].delta.model_extra or {})
+
+
+def test_a_document_that_is_changed_and_one_that_comes_are_found(desk: Server, desk_folder: Path) -> None:
+    """Seen to fail without the watching process."""
+    client = desk.client("secret-one")
+
+    def found(question: str) -> str:
+        said: Any = [{"role": "user", "content": question}]
+        whole = client.chat.completions.create(model="library", messages=said)
+        beside = whole.choices[0].message.model_extra["library"]  # type: ignore[index]
+        return " ".join(one.get("text") or one.get("quote") for one in beside["nearest"] + beside["citations"])
+
+    (desk_folder / "tram.md").write_text("# Tram\n\nThe tram to the quarry runs every 25 minutes.\n")
+    until(lambda: "25 minutes" in found("How often does the tram to the quarry run?"))
+    (desk_folder / "tram.md").write_text("# Tram\n\nThe tram to the quarry runs every 40 minutes.\n")
+    until(lambda: "40 minutes" in found("How often does the tram to the quarry run?"))
 
 
 def test_a_follow_up_knows_what_went_before(desk: Server) -> None:

@@ -18,7 +18,8 @@ _SOME_FAILED = 4
 
 def serve(
     documents: Annotated[
-        list[Path] | None, typer.Argument(metavar="DOCS", help="Files and folders that the library gets first.")
+        list[Path] | None,
+        typer.Argument(metavar="DOCS", help="Files and folders that the library gets first; their changes follow."),
     ] = None,
     *,
     model: Annotated[
@@ -129,6 +130,7 @@ def serve(
         embedder=embedder,
         reranker=reranker,
         library=_library(documents or [], library, embedder),
+        watched=tuple(str(one.resolve()) for one in documents or []),
         allows_runtime_adapters=allow_runtime_adapters,
     )
     code = run_server(settings, lambda phase: print(f"{phase} ...", file=sys.stderr, flush=True), _show)

@@ -15,6 +15,7 @@ from openbook.app.server.library import LibraryAnswers
 from openbook.app.server.metrics import Metrics
 from openbook.app.server.settings import ServerSettings
 from openbook.app.server.texts import Texts
+from openbook.app.server.watching import Watching
 from openbook.core.errors import ModelUnavailable, OpenbookError
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving.link.client import EngineClient
@@ -35,6 +36,7 @@ class Service:
         self.threads = ThreadPoolExecutor(2, "openbook-text")
         self.texts = Texts(settings)
         self.library = LibraryAnswers(settings, url) if settings.library is not None else None
+        self.watching = Watching(settings) if settings.library is not None and settings.watched else None
         self.is_draining = False
         self.created = int(time.time())
         self.under_way: set[Answers] = set()
@@ -95,6 +97,8 @@ class Service:
         """The exit code of the engine process."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         await self.texts.close()
+        if self.watching is not None:
+            await asyncio.to_thread(self.watching.close)
         if self.library is not None:
             await self.library.close()
         return await self.engine.close()
