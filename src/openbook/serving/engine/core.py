@@ -15,35 +15,23 @@ from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import SamplingParams
-from openbook.lm.checkpoint import read_json
 from openbook.lm.families.base import Family
 from openbook.serving.engine.adapters import Adapters
 from openbook.serving.engine.blocks import BlockManager
 from openbook.serving.engine.constraint import Constraint, Constraints
 from openbook.serving.engine.events import NO_TOKEN, Chosen, Event, FinishReason
 from openbook.serving.engine.limits import check_count, check_params
+from openbook.serving.engine.outputs import Output
 from openbook.serving.engine.runner import Computed, Runner, Storage
-from openbook.serving.engine.sampler import choose
+from openbook.serving.engine.sampler import choose, rows_of
 from openbook.serving.engine.scheduler import Scheduler
 from openbook.serving.engine.score import score_prompt
 from openbook.serving.engine.sequence import Sequence
 from openbook.serving.engine.speculate.draft import DraftProposer
 from openbook.serving.engine.speculate.speculation import Speculation
+from openbook.serving.engine.waste import kv_waste
 
 BLOCK_SIZE = 16
-
-
-class Output(NamedTuple):
-    """What became of a request: its new tokens, an end token left out. `prompt`: see `Event`. `mean_logprob`: of the chosen
-    tokens, the end token among them, where `logprobs` were asked for.
-    """
-
-    tokens: list[int]
-    finish_reason: FinishReason
-    num_prompt: int
-    num_cached: int
-    prompt: tuple[Chosen, ...] = ()
-    mean_logprob: float = 0.0
 
 
 class _Drawing(NamedTuple):
@@ -215,7 +203,7 @@ class EngineCore:
         events: list[Event] = []
         going, place = drawing, 0
         while going:
-            chosen = choose(_rows(logits, [one.row + place for one in going]), [one.sequence for one in going])
+            chosen = choose(rows_of(logits, [one.row + place for one in going]), [one.sequence for one in going])
             right = []
             for one, token in zip(going, chosen, strict=True):
                 events.append(self._take(one.sequence, token))
@@ -242,20 +230,7 @@ class EngineCore:
 
     def _child(self, parent: Sequence, seed: int, answer: int = 0) -> Sequence:
         """A twin that the scheduler does not know yet. `answer` 0: a request of its own."""
-        child = Sequence(
-            self._next,
-            list(parent.tokens),
-            replace(parent.params, seed=seed),
-            parent.num_prompt,
-            parent.salt,
-            num_cached=parent.num_cached,
-            constraint=None if parent.constraint is None else parent.constraint.copy(),
-            request=parent.request if answer else -1,
-            answer=answer,
-            prompt_scores=list(parent.prompt_scores),
-            limit=parent.limit,
-            adapter=parent.adapter,
-        )
+        child = parent.twin(self._next, seed, answer)
         self._enter(child)
         return child
 
@@ -364,16 +339,8 @@ class EngineCore:
 
     @property
     def kv_waste(self) -> float:
-        """Of the blocks of sequences that run: slots that hold no token yet, over those that hold one. 0 where none runs."""
-        allocated = {block for one in self.scheduler.running for block in one.block_table}
-        # A shared block is full but for the last of the longest; each block counts once.
-        used: dict[int, int] = {}
-        size = self.blocks.block_size
-        for one in self.scheduler.running:
-            for place, block in enumerate(one.block_table):
-                used[block] = max(used.get(block, 0), min(max(one.num_computed - place * size, 0), size))
-        filled = sum(used.values())
-        return (len(allocated) * size - filled) / filled if filled else 0.0
+        """Slots of the blocks that are in use and hold no token, over those that hold one."""
+        return kv_waste(self.scheduler.running, self.blocks.block_size)
 
     @property
     def draft_storage(self) -> Storage | None:
@@ -419,23 +386,3 @@ class EngineCore:
         scores = tuple(sequence.prompt_scores)
         num_prompt = sequence.num_prompt - sequence.num_virtual
         return Output(tokens, sequence.finish_reason, num_prompt, sequence.num_cached, scores)
-
-
-def _rows(logits: Tensor, rows: list[int]) -> Tensor:
-    """These rows of (M, V): a view where they lie side by side, each a copy of its own else (it may be changed)."""
-    if not rows or rows == list(range(rows[0], rows[0] + len(rows))):
-        return logits[rows[0] : rows[0] + len(rows)] if rows else logits
-    return logits[torch.tensor(rows, device=logits.device)]
-
-
-def end_tokens_of(directory: Path, model: Family) -> frozenset[int]:
-    """The ids that end an answer, of generation_config.json and config.json, or of a GGUF file."""
-    found: set[int] = set()
-    path = directory / "generation_config.json"
-    for said in (model.carried, read_json(path) if path.is_file() else {}):
-        ids = said.get("eos_token_id")
-        each = ids if isinstance(ids, list) else [] if ids is None else [ids]
-        if odd := [one for one in each if not isinstance(one, int)]:
-            raise ModelUnavailable(f"eos_token_id of {directory} holds {odd[0]!r}", "write the number of a token")
-        found |= set(each)
-    return frozenset(found)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +12,22 @@ from torch import Tensor
 
 from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
-from openbook.lm.adapters.served import prepare_for_adapters
-from openbook.lm.checkpoint import read_json
-from openbook.lm.load import load_model
-from openbook.lm.memory import kv_bytes
 from openbook.lm.quantization.prepare import Precision, prepare
-from openbook.serving.engine.core import BLOCK_SIZE, EngineCore, Output, end_tokens_of
-from openbook.serving.engine.events import Chosen, Event
+from openbook.serving.engine.core import BLOCK_SIZE, EngineCore
+from openbook.serving.engine.ends import end_tokens_of
 from openbook.serving.engine.limits import check_engine
+from openbook.serving.engine.loading import (
+    Phases,
+    block_bytes,
+    constraints_of,
+    draft_for,
+    loaded,
+    num_blocks,
+    precision_of,
+    prepared,
+)
 from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
+from openbook.serving.engine.outputs import Output, outputs
 from openbook.serving.engine.speculate.draft import DraftProposer
 from openbook.serving.engine.speculate.ngram import NgramProposer
 from openbook.serving.engine.speculate.proposer import Proposer
@@ -31,27 +36,9 @@ from openbook.serving.engine.summary import EngineSummary, summary_of
 from openbook.serving.engine.weights import renewed
 
 if TYPE_CHECKING:
-    from openbook.lm.families.base import Family
     from openbook.serving.chat.local import LocalChatModel
-    from openbook.serving.engine.constraint import Constraints
 
 KvDtype = Literal["bf16", "fp32"]
-
-
-class Phases:
-    """Times what comes one after the other."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._begun = time.monotonic()
-
-    def end(self, name: str) -> None:
-        now = time.monotonic()
-        self.seconds[name], self._begun = now - self._begun, now
-
-
-_KV_SHARE = 0.3
-"""Of the memory that is free after loading; what `max_num_seqs` full sequences need is enough."""
 
 
 class Engine:
@@ -105,20 +92,20 @@ class Engine:
         check_engine(max_seq_len, max_num_seqs, max_step_tokens, kv_cache_gb, num_speculative, most_adapters)
         directory = Path(directory)
         phases = Phases()
-        model = _loaded(directory)
+        model = loaded(directory)
         limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
         end_tokens = end_tokens_of(directory, model)
-        draft = None if speculate in (None, "ngram") else _draft(Path(str(speculate)), directory, model)
+        draft = None if speculate in (None, "ngram") else draft_for(Path(str(speculate)), directory, model)
         phases.end("read")
-        precision = _precision(model, quantize)
+        precision = precision_of(model, quantize)
         if model.causal:
-            model = _prepared(model, precision, takes_adapters=most_adapters > 0)
+            model = prepared(model, precision, takes_adapters=most_adapters > 0)
         if draft is not None:
-            draft = prepare(draft, _precision(draft, quantize))
+            draft = prepare(draft, precision_of(draft, quantize))
         phases.end("prepare")
         stored = {"bf16": torch.bfloat16, "fp32": torch.float32, None: model.dtype}[kv_dtype]
-        block = sum(_block_bytes(one, stored) for one in (model, draft) if one is not None and one.causal)
-        blocks = _num_blocks(block, limit, max_num_seqs, kv_cache_gb) if model.causal else 1
+        block = sum(block_bytes(one, stored) for one in (model, draft) if one is not None and one.causal)
+        blocks = num_blocks(block, limit, max_num_seqs, kv_cache_gb) if model.causal else 1
         proposer: Proposer | None = NgramProposer() if speculate == "ngram" else None
         if draft is not None:
             proposer = DraftProposer(draft, blocks, BLOCK_SIZE, stored, max_step_tokens)
@@ -130,7 +117,7 @@ class Engine:
             max_seq_len=limit,
             kv_dtype=stored,
             end_tokens=end_tokens,
-            constraints=_constraints(directory, model.config.vocab_size, end_tokens),
+            constraints=constraints_of(directory, model.config.vocab_size, end_tokens),
             speculation=None if proposer is None else Speculation(proposer, num_speculative),
             max_adapters=most_adapters,
         )
@@ -205,7 +192,7 @@ class Engine:
 
         def work(core: EngineCore) -> None:
             plain = renewed(core.model, source)
-            core.replace_model(_prepared(plain, self._precision, takes_adapters=core.adapters.most > 0))
+            core.replace_model(prepared(plain, self._precision, takes_adapters=core.adapters.most > 0))
 
         self.loop.run(work).result()
 
@@ -243,85 +230,3 @@ class Engine:
         tokenizer = Tokenizer.load(self.directory)
         check_vocabulary(tokenizer, self.loop.engine.model.config.vocab_size)
         return LocalChatModel(self.loop, tokenizer, self.directory.name)
-
-
-def _constraints(directory: Path, vocab_size: int, end_tokens: Iterable[int]) -> Constraints:
-    """Grammars over the checkpoint's own vocabulary, which is read when the first one comes."""
-    from openbook.lm.tokenizers.tokenizer import Tokenizer
-    from openbook.serving.chat.constraint import GrammarCompiler
-
-    return GrammarCompiler(lambda: Tokenizer.load(directory), vocab_size, end_tokens)
-
-
-def outputs(ticket: Ticket, num_prompt: int) -> list[Output]:
-    """Waits for all answers of a ticket; those to a prompt of `num_prompt` tokens, by index."""
-    tokens: list[list[int]] = [list(ticket.begun) for _ in range(ticket.n)]
-    logprobs: list[list[float]] = [[] for _ in range(ticket.n)]
-    scores: tuple[Chosen, ...] = ()
-    last: dict[int, Event] = {}
-    for event in ticket:
-        scores = scores or event.prompt
-        if event.chosen.logprob is not None:
-            logprobs[event.answer].append(event.chosen.logprob)
-        if not event.is_end:
-            tokens[event.answer].append(event.chosen.token)
-        if event.finish_reason is not None:
-            last[event.answer] = event
-    found = []
-    for index in range(ticket.n):
-        reason = last[index].finish_reason
-        assert reason is not None, "the last event of an answer has a finish reason"
-        mean = sum(logprobs[index]) / max(len(logprobs[index]), 1)
-        found.append(Output(tokens[index], reason, num_prompt, last[index].num_cached, scores, mean))
-    return found
-
-
-def _precision(model: Family, quantize: Literal["int8", "int4"] | None) -> Precision:
-    if quantize is not None:
-        return quantize
-    return "bfloat16" if model.dtype == torch.bfloat16 else "float32"
-
-
-def _prepared(model: Family, precision: Precision, *, takes_adapters: bool) -> Family:
-    return prepare_for_adapters(model, precision) if takes_adapters else prepare(model, precision)
-
-
-def _loaded(directory: Path) -> Family:
-    model = load_model(directory)
-    return model.float() if model.dtype == torch.float16 else model
-
-
-def _draft(directory: Path, of: Path, model: Family) -> Family:
-    """The model that proposes for the one `of` a directory. UsageError where the tokens of the two are not the same."""
-    draft = _loaded(directory)
-    mine, theirs = draft.config.vocab_size, model.config.vocab_size
-    remedy = "take a smaller model of the same family"
-    if mine != theirs:
-        raise UsageError(f"the draft {directory} has {mine:,} tokens, the model {theirs:,}", remedy)
-    files = [one / "tokenizer.json" for one in (directory, of)]
-    if all(file.is_file() for file in files):
-        ours, others = (read_json(file).get("model", {}).get("vocab") for file in files)
-        if ours != others:
-            raise UsageError(f"the draft {directory} has other tokens than the model", remedy)
-    return draft
-
-
-def _block_bytes(model: Family, dtype: torch.dtype) -> int:
-    return kv_bytes(model, BLOCK_SIZE, 1) * dtype.itemsize // model.dtype.itemsize
-
-
-def _num_blocks(block: int, max_seq_len: int, max_num_seqs: int, kv_cache_gb: float | None) -> int:
-    """How many blocks of so many bytes there can be. UsageError when there is no room for one."""
-    one = -(-max_seq_len // BLOCK_SIZE)
-    wanted = one * max_num_seqs
-    budget = int(kv_cache_gb * 1e9) if kv_cache_gb is not None else int(_KV_SHARE * _free_bytes())
-    found = min(wanted, budget // block) if kv_cache_gb is None else budget // block
-    if found < 1:
-        raise UsageError(
-            f"{budget / 1e9:.3f} GB hold no block of keys and values ({block / 1e9:.3f} GB)", "raise kv_cache_gb"
-        )
-    return found
-
-
-def _free_bytes() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

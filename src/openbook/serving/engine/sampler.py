@@ -157,3 +157,10 @@ def _explained(row: Tensor, token: int, count: int) -> Chosen:
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     likeliest = tuple(pair for pair in pairs if pair[1] != -torch.inf)  # what is forbidden has no probability
     return Chosen(token, float(logprobs[token]), likeliest)
+
+
+def rows_of(logits: Tensor, rows: list[int]) -> Tensor:
+    """These rows of (M, V): a view where they lie side by side, each a copy of its own else (it may be changed)."""
+    if not rows or rows == list(range(rows[0], rows[0] + len(rows))):
+        return logits[rows[0] : rows[0] + len(rows)] if rows else logits
+    return logits[torch.tensor(rows, device=logits.device)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from openbook.core.messages import SamplingParams
@@ -78,3 +78,20 @@ class Sequence:
     def num_scored(self) -> int:
         """The place of the token behind which nothing is known of the prompt's scores."""
         return self.num_virtual + len(self.prompt_scores)
+
+    def twin(self, number: int, seed: int, answer: int) -> Sequence:
+        """One that begins where this is, without blocks. `answer` 0: a request of its own."""
+        return Sequence(
+            number,
+            list(self.tokens),
+            replace(self.params, seed=seed),
+            self.num_prompt,
+            self.salt,
+            num_cached=self.num_cached,
+            constraint=None if self.constraint is None else self.constraint.copy(),
+            request=self.request if answer else -1,
+            answer=answer,
+            prompt_scores=list(self.prompt_scores),
+            limit=self.limit,
+            adapter=self.adapter,
+        )
