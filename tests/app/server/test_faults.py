@@ -284,3 +284,42 @@ def test_a_gguf_file_is_served_and_brings_no_torch_either(model: Path, home: Pat
         assert said["usage"]["completion_tokens"] == 4
         mapped = Path(f"/proc/{server.process.pid}/maps").read_text()
         assert not [name for name in ("libtorch", "llvmlite") if name in mapped]
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: x\r\nX: ", b"a" * 65_536),
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n", b"X-A: b\r\n" * 8_192),
+        (b"GET /", b"a" * 65_536),
+        (
+            b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n",
+            b"X-A: b\r\n" * 8_192,
+        ),
+    ],
+)
+def test_a_head_without_end_is_dropped(server: Server, first: bytes, piece: bytes) -> None:
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as one:
+        one.settimeout(30)
+        with pytest.raises(ConnectionError):
+            one.sendall(first)
+            for _ in range(1_000):  # more than the kernel keeps of what nobody takes
+                one.sendall(piece)
+    with server.http() as http:
+        assert http.get("/health").status_code == 200
+
+
+def test_a_body_of_very_small_chunks_is_taken(server: Server) -> None:
+    body = json.dumps({"prompt": "word " * 60, "max_tokens": 1, "user": "x" * 20_000}).encode()
+    with server.http() as http:
+        said = http.post(
+            "/v1/completions", content=(bytes([one]) for one in body), headers={"Content-Type": "application/json"}
+        )
+    assert said.status_code == 200
+
+
+def test_more_prompts_and_answers_than_can_ever_be_are_refused_before_they_are_made(server: Server) -> None:
+    with server.http() as http:
+        refused = http.post("/v1/completions", json={"prompt": [[5]] * 200_000, "n": 128, "max_tokens": 1})
+    assert refused.status_code == 400 and refused.json()["error"]["code"] == "too_many_answers"

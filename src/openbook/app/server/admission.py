@@ -18,8 +18,8 @@ class Admission:
         self.inside = 0
         self._mean_s = 1.0
 
-    def enter(self, count: int) -> None:
-        """Takes `count` sequences in. 400 when they can never fit, 429 with Retry-After when they do not now."""
+    def check(self, count: int) -> None:
+        """400 when so many sequences can never fit: to be asked before anything is made for each of them."""
         room = self.max_num_seqs + self.max_queue
         if count > room:
             raise Refused(
@@ -27,7 +27,11 @@ class Admission:
                 f"the request asks for {count:,} answers, the server takes {room:,} at once: lower n, or raise --max-queue",
                 code="too_many_answers",
             )
-        if self.inside + count > room:
+
+    def enter(self, count: int) -> None:
+        """Takes `count` sequences in. 400 when they can never fit, 429 with Retry-After when they do not now."""
+        self.check(count)
+        if self.inside + count > self.max_num_seqs + self.max_queue:
             wait_s = max(1, min(60, ceil(self._mean_s)))
             raise Refused(
                 429,

@@ -12,13 +12,21 @@ from openbook.app.server.event_stream import ABORT
 from openbook.app.server.json_text import as_json
 
 _LAST_WORD_S = 1.0
+_HEAD_BYTES = 64 << 10
+"""Of a request, all that is not its body: the address, headers, trailers. Parsers keep them in memory."""
+_CHUNK_OVERHEAD = 16
+"""Bytes of framing that a byte of a chunked body may bring with it."""
 
 
 def protocol(max_connections: int, read_timeout_s: float) -> type[asyncio.Protocol]:
-    """Beyond `max_connections` a client is told 503; one whose request takes longer than `read_timeout_s` to come is dropped."""
+    """Beyond `max_connections` a client is told 503; one whose request takes longer than `read_timeout_s` to come, or has a head
+    over 64 KiB, is dropped.
+    """
 
     class Connection(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
+        _beside = 0
+        """Bytes of the request that is coming which are no body, as far as the allowance for framing does not cover them."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             if len(self.connections) >= max_connections:
@@ -37,8 +45,16 @@ def protocol(max_connections: int, read_timeout_s: float) -> type[asyncio.Protoc
                 super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if not self._is_refused:
-                super().data_received(data)
+            if self._is_refused:
+                return
+            self._beside += len(data)
+            super().data_received(data)
+            if self._beside > _HEAD_BYTES + len(data):
+                self.transport.abort()
+
+        def on_body(self, body: bytes) -> None:
+            self._beside = max(self._beside - (1 + _CHUNK_OVERHEAD) * len(body), 0)
+            super().on_body(body)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -48,6 +64,7 @@ def protocol(max_connections: int, read_timeout_s: float) -> type[asyncio.Protoc
 
         def on_message_complete(self) -> None:
             self._arrived()
+            self._beside = 0
             super().on_message_complete()
 
         def _expect(self) -> None:

@@ -32,6 +32,7 @@ async def completions(body: CompletionBody, request: Request, service: ServiceOf
     adapter = service.adapter_of(body.model)
     best_of = body.best_of or body.count
     _check(body, best_of)
+    service.admission.check(len(body.prompts) * best_of)
     loop = asyncio.get_running_loop()
     prepared = await loop.run_in_executor(service.threads, _prepared, service, body, adapter, best_of > body.count)
     heading = Heading(f"cmpl-{secrets.token_hex(12)}", int(time.time()), adapter or service.settings.name)

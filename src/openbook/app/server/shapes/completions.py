@@ -8,14 +8,20 @@ from pydantic import Field
 
 from openbook.app.server.shapes.sampling import MOST, Sampling, StreamOptions, TokenId
 
-Ids = Annotated[list[TokenId], Field(min_length=1)]
+Ids = Annotated[list[TokenId], Field(min_length=1, fail_fast=True)]
+"""The first item that is no id ends it: a list of very many prompts is held against each shape that it may have."""
 USUAL_MAX_TOKENS = 16
 
 
 class CompletionBody(Sampling):
     """`max_tokens` 0 with `echo` reads a text without going on with it."""
 
-    prompt: str | Ids | Annotated[list[str], Field(min_length=1)] | Annotated[list[Ids], Field(min_length=1)]
+    prompt: (
+        str
+        | Ids
+        | Annotated[list[str], Field(min_length=1, fail_fast=True)]
+        | Annotated[list[Ids], Field(min_length=1, fail_fast=True)]
+    )
     model: str | None = None
     max_tokens: int | None = Field(default=None, ge=0, le=MOST)
     best_of: int | None = Field(default=None, ge=1, le=128)
