@@ -176,6 +176,19 @@ def test_right_guesses_save_steps(lies: float, steps: int) -> None:
     assert count == steps if not lies else count >= steps
 
 
+def test_a_draft_does_not_count_on_keys_of_guesses_that_were_wrong() -> None:
+    small = model_of(seed=8)
+    engine = EngineCore(
+        model("llama"), block_size=4, speculation=Speculation(DraftProposer(small, 1_024, 4, small.dtype, 64), 4)
+    )
+    engine.add([1, 2, 3], SamplingParams(max_tokens=20, temperature=1.0, seed=1))
+    while not engine.is_idle:
+        engine.step()
+        assert all(one.num_drafted <= one.num_computed for one in engine.scheduler.running)
+    assert engine.speculation is not None
+    assert engine.speculation.num_accepted < engine.speculation.num_proposed
+
+
 def test_forks_and_preempted_sequences_go_on_with_a_draft() -> None:
     small = model_of(seed=3)
     engine = EngineCore(

@@ -48,9 +48,8 @@ class Speculation:
         self.num_accepted += accepted
         if sequence.number in self._paces:
             self._paces[sequence.number].note(proposed, accepted)
-        sequence.num_drafted = min(
-            sequence.num_drafted, sequence.num_computed
-        )  # behind it are keys of what was refused
+        # Behind what is computed are the keys of guesses that were wrong.
+        sequence.num_drafted = min(sequence.num_drafted, sequence.num_computed)
 
     def forget(self, number: int) -> None:
         self._paces.pop(number, None)
