@@ -274,6 +274,33 @@ def test_a_port_that_is_taken_is_told(model: Path, home: Path) -> None:
     assert done.returncode == 2 and "--port" in done.stderr
 
 
+def test_a_full_disk_for_what_it_prints_ends_no_server(model: Path, home: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "openbook", "serve", "--model", str(model), "--port", str(port), "--threads", "1"],
+            env=os.environ | {"OPENBOOK_HOME": str(home), "OMP_NUM_THREADS": "1"},
+            stdout=full,
+            stderr=full,
+        )
+    try:
+        until(lambda: _is_ready(f"http://127.0.0.1:{port}") or process.poll() is not None)
+        process.terminate()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ready", trust_env=False).status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
 def test_a_gguf_file_is_served_and_brings_no_torch_either(model: Path, home: Path) -> None:
     path = home / "small.gguf"
     write_gguf(load_model(model), model, path, "f32")

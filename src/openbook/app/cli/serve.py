@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -133,7 +134,7 @@ def serve(
         watched=tuple(str(one.resolve()) for one in documents or []),
         allows_runtime_adapters=allow_runtime_adapters,
     )
-    code = run_server(settings, lambda phase: print(f"{phase} ...", file=sys.stderr, flush=True), _show)
+    code = run_server(settings, lambda phase: _say(f"{phase} ...", sys.stderr), _show)
     if code:
         raise typer.Exit(code)
 
@@ -183,25 +184,33 @@ def _show(service: Service, address: str) -> None:
     tokens = facts.num_blocks * facts.block_size
     full = tokens // facts.max_seq_len
     phases = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in facts.phases_s.items())
-    kind = f"{facts.model_type}, {facts.precision}"
-    print(f"model    {settings.name} ({kind}), {_size(facts.weight_bytes)} of weights")
-    print(
-        f"cache    {facts.num_blocks:,} blocks of {facts.block_size} tokens, {_size(facts.kv_bytes)}: {tokens:,} tokens"
-    )
-    print(
+    lines = [
+        f"model    {settings.name} ({facts.model_type}, {facts.precision}), {_size(facts.weight_bytes)} of weights",
+        f"cache    {facts.num_blocks:,} blocks of {facts.block_size} tokens, {_size(facts.kv_bytes)}: {tokens:,} tokens",
         f"serves   {facts.max_num_seqs} sequences together, {settings.max_queue:,} more may wait; "
-        f"{full:,} of the full length of {facts.max_seq_len:,} tokens fit"
-    )
-    print(f"threads  {facts.threads}")
+        f"{full:,} of the full length of {facts.max_seq_len:,} tokens fit",
+        f"threads  {facts.threads}",
+    ]
     if settings.engine.speculate is not None:
-        print(f"proposes {settings.engine.num_speculative} tokens a step, by {Path(settings.engine.speculate).name}")
+        lines.append(
+            f"proposes {settings.engine.num_speculative} tokens a step, by {Path(settings.engine.speculate).name}"
+        )
     if facts.max_adapters:
-        named = ", ".join(facts.adapters) or "none yet"
-        print(f"adapters {named}; {facts.max_adapters:,} at a time")
+        lines.append(f"adapters {', '.join(facts.adapters) or 'none yet'}; {facts.max_adapters:,} at a time")
     if settings.library is not None:
-        print(f'library  {settings.library}, as the model "library"')
-    print(f"start    {phases}")
-    print(f"address  {address}/v1", flush=True)
+        lines.append(f'library  {settings.library}, as the model "library"')
+    lines += [f"start    {phases}", f"address  {address}/v1"]
+    _say("\n".join(lines), sys.stdout)
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Writes a line. A disk that is full and a reader that has gone end no server: from then on nothing is written."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _size(count: int) -> str:
