@@ -45,6 +45,8 @@ FIRST_WEIGHTS = 3.0
 """Fresh weights have a deviation of 0.02, which is made for wide models; in a narrow one attention begins all but even."""
 WARM_UP_STEPS = 20
 SMOOTHING = 0.9
+LEAST_STEPS = 30
+"""A first batch can be an easy one: so many losses are looked at before a stage may end."""
 
 
 class Stage(NamedTuple):
@@ -152,7 +154,8 @@ def train(out: Path, seed: int = 0, minutes: float = 30.0) -> float:
             optimizer.zero_grad(set_to_none=True)
             mean = loss.item() if mean == float("inf") else SMOOTHING * mean + (1 - SMOOTHING) * loss.item()
             spent = time.monotonic() - began
-            is_over = mean < stage.goal or step == stage.most_steps or spent > 60 * minutes
+            is_learned = mean < stage.goal and step >= LEAST_STEPS
+            is_over = is_learned or step == stage.most_steps or spent > 60 * minutes
             if step % 10 == 0 or is_over:
                 print(f"{spent:5.0f} s  stage {number}  step {step:4}  {mean:.4f} nats a token", flush=True)
             if is_over:
