@@ -22,11 +22,11 @@ from openbook.lm.tokenizers.default import default_tokenizer
 CONTEXT = 512
 
 
-def write_checkpoint(directory: Path, context: int = CONTEXT) -> None:
+def write_checkpoint(directory: Path, context: int = CONTEXT, **sizes: int) -> None:
     """A model of random weights that says something, with the default tokenizer and its chat template."""
     tokenizer = default_tokenizer()
     changes = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": context, "eos_token_id": tokenizer.eos_id}
-    model = new_model(TINY | changes, seed=2)
+    model = new_model(TINY | changes | sizes, seed=2)
     for name, parameter in model.requires_grad_(False).named_parameters():
         if parameter.ndim > 1 and "tokens" not in name:
             parameter *= 6
