@@ -45,8 +45,9 @@ class System(Protocol):
 
 class Openbook:
     def __init__(self, model: str, precision: str) -> None:
-        from openbook.core.threads import set_thread_environment
+        from openbook.core.threads import set_thread_environment, share_processors
 
+        share_processors()
         set_thread_environment()
         from openbook.lm.load import load_model
         from openbook.lm.quantization.prepare import prepare

@@ -30,8 +30,10 @@ def run(
 ) -> None:
     """Chat with a local model in the terminal. An empty line ends it; Ctrl-C ends an answer."""
     from openbook.core.messages import Message, SamplingParams
-    from openbook.core.threads import set_thread_environment
+    from openbook.core.threads import set_thread_environment, share_processors
     from openbook.lm.local import model_directory
+
+    share_processors()
 
     set_thread_environment()
     from openbook.serving.engine.engine import Engine

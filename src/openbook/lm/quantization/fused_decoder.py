@@ -27,7 +27,7 @@ from openbook.lm.quantization.dynamic import DynamicInt8Linear
 from openbook.lm.quantization.dynamic4 import DynamicInt4Linear
 
 _COLUMNS = 64
-_ROWS_A_TASK = 16  # query rows of a key head that one task computes
+_ROWS_A_TASK = 32  # query rows of a key head that one task computes
 _NO_WINDOW = 1 << 40
 _KINDS: dict[type, str] = {DynamicInt8Linear: "INT8", DynamicInt4Linear: "INT4", Bfloat16Linear: "BFLOAT16"}
 Floats = NDArray[np.float32]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openbook.core.sandbox.frames import receive
-from openbook.core.threads import set_thread_environment
+from openbook.core.threads import set_thread_environment, share_processors
 from openbook.serving.link.outbox import Outbox
 from openbook.serving.link.requests import Requests
 from openbook.serving.link.wire import (
