@@ -33,6 +33,7 @@ def main(fd: int) -> None:
     connection = socket.socket(fileno=fd)
     with connection.makefile("rb") as reader:
         settings = EngineSettings(**receive(reader))
+        share_processors()
         threads = set_thread_environment(settings.threads)
         outbox = Outbox(connection)
         try:
