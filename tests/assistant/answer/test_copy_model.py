@@ -1,4 +1,4 @@
-"""The recipe for a model that answers by copying: its prompts are the library's, and what it trains answers a library."""
+"""The recipe for a model that answers by copying: its prompts are the library's, and its answers are judged by the code."""
 
 from __future__ import annotations
 
@@ -81,14 +81,3 @@ def test_only_answers_are_learned_and_each_value_is_one_token() -> None:
         learned = [token for token, flag in zip(example.ids, example.learned, strict=True) if flag]
         answers = tokenizer.decode(learned).split("<|im_end|>")
         assert answers[-1] == "" and all(one.startswith("The ") and one.endswith("].") for one in answers[:-1])
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1_500)
-def test_the_recipe_is_right_in_four_of_five_cases(tmp_path: Path, minilm: Path) -> None:
-    from copy_check import check
-    from copy_model import train
-
-    train(tmp_path / "model")
-    score = check(tmp_path / "model", 50)
-    assert score.right >= 40 and score.right_anywhere >= 40, score
