@@ -155,7 +155,7 @@ def compare(systems: list[Peer], rounds: int) -> dict[str, dict[str, list[float]
             order = systems if number % 2 else systems[::-1]
             for system in order:
                 is_single = system.name == "transformers-single"
-                if case == "mixed" and number < 0 or is_single and (number > 0 or case != "mixed"):
+                if (case == "mixed" and number < 0) or (is_single and (number > 0 or case != "mixed")):
                     continue  # who has computed the other two is warm
                 share = wait_for_quiet()
                 speed = system.measure("few" if is_single else case)

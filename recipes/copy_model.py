@@ -1,8 +1,9 @@
 """A decoder of a million parameters that answers from a library by copying: `openbook ask "..." --model OUT`.
 
 `python recipes/copy_model.py OUT`: up to half an hour on two cores. How often it is right has not been measured yet: a first
-training learned to copy from bare passages and stopped before whole prompts; `copy_check.py` measures it. The model reads the prompt that the library asks every model with,
-finds the sentence that answers the question, and writes it with the number of its passage. Every example has names and values
+training learned to copy from bare passages and stopped before whole prompts; `copy_check.py` measures it.
+
+The model reads the prompt that the library asks every model with, finds the sentence that answers the question, and writes it with the number of its passage. Every example has names and values
 of its own, so that copying is all that can be learned; the tokenizer is learned from the same prompts, so that the rules are
 short and a value is one token. It knows nothing else.
 
