@@ -3,9 +3,9 @@
 `python recipes/copy_model.py OUT`: up to half an hour on two cores. How often it is right has not been measured yet: a first
 training learned to copy from bare passages and stopped before whole prompts; `copy_check.py` measures it.
 
-The model reads the prompt that the library asks every model with, finds the sentence that answers the question, and writes it with the number of its passage. Every example has names and values
-of its own, so that copying is all that can be learned; the tokenizer is learned from the same prompts, so that the rules are
-short and a value is one token. It knows nothing else.
+The model reads the prompt that the library asks every model with, finds the sentence that answers the question, and writes it
+with the number of its passage. Every example has names and values of its own, so that copying is all that can be learned; the
+tokenizer is learned from the same prompts, so that the rules are short and a value is one token. It knows nothing else.
 
 Contexts grow: first short passages without anything around them, in which the heads form that copy what followed the last time
 (Olsson et al. 2022, https://arxiv.org/abs/2209.11895); then passages as the library shows them, then whole prompts. A stage
