@@ -22,6 +22,8 @@ from openbook.lm.load import load_model
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.serving import Engine
 
+pytestmark = pytest.mark.slow  # servers of their own: minutes
+
 KINDS: dict[str, Settings] = {
     "ada": LoraSettings(r=2, alpha=8.0),
     "bob": LoraSettings(r=8, target_modules=("all-linear",)),

@@ -28,6 +28,8 @@ from lm.checkpoints import tiny
 from openbook.lm.gguf.write import write_gguf
 from openbook.lm.load import load_model
 
+pytestmark = pytest.mark.slow  # servers of their own: minutes
+
 LONG: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Go on."}],
     "max_tokens": 480,

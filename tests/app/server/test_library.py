@@ -12,6 +12,8 @@ import pytest
 from app.server.serving import Server, serving, write_checkpoint
 from app.server.test_faults import until
 
+pytestmark = pytest.mark.slow  # servers of their own: minutes
+
 QUESTION: Any = [{"role": "user", "content": "When does the ferry leave?"}]
 
 

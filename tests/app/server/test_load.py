@@ -11,6 +11,8 @@ from app.server.serving import Server
 from command_line import Cli
 from openbook.app.server.load import Goodput, Timing, percentiles_ms, summary
 
+pytestmark = pytest.mark.slow  # servers of their own: minutes
+
 
 def test_percentiles_are_values_that_were_measured() -> None:
     assert percentiles_ms([n / 1_000 for n in range(1, 101)]) == {"p50": 50, "p95": 95, "p99": 99}
