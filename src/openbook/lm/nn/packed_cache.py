@@ -42,13 +42,27 @@ class PackedStorage:
 
 
 class PackedCache:
-    """A batch's view of a `PackedStorage`. Only the fused kernels write to it; `read` is for looking."""
+    """A batch's view of a `PackedStorage`. The fused kernels write and read for themselves; this is the plain way."""
 
     def __init__(self, storage: PackedStorage, block_tables: Tensor) -> None:
         self.storage, self.tables = storage, block_tables.numpy()
 
     def write(self, layer: int, batch: Batch, k: Tensor, v: Tensor) -> None:
-        raise NotImplementedError("the fused kernels write keys and values themselves")
+        """Keeps k, v (N, G, D) of the batch's new tokens."""
+        sequences = torch.repeat_interleave(torch.arange(len(batch.starts) - 1), batch.starts.diff())  # (N,)
+        blocks = torch.from_numpy(self.tables.astype(np.int64))[sequences, batch.positions // BLOCK]  # (N,)
+        place = batch.positions % BLOCK
+        N, G, D = k.shape
+        pair = self._pair
+        keys = self.storage.k[layer].view(-1, G, D // pair, BLOCK, pair)
+        keys[blocks, :, :, place] = k.to(self.storage.dtype).view(N, G, D // pair, pair)
+        values = self.storage.v[layer].view(-1, G, BLOCK // pair, D, pair)
+        values[blocks, :, place // pair, :, place % pair] = v.to(self.storage.dtype)
+
+    @property
+    def _pair(self) -> int:
+        """How many numbers lie in a lane."""
+        return 1 if self.storage.dtype == torch.float32 else 2
 
     def read(self, layer: int, run: Run) -> tuple[Tensor, Tensor]:
         """Keys and values (B, K, G, D) of the run's sequences."""
@@ -56,7 +70,7 @@ class PackedCache:
         table = torch.from_numpy(self.tables[run.sequence : run.sequence + run.sequences, :blocks].astype(np.int64))
         k, v = self.storage.k[layer][table], self.storage.v[layer][table]  # (B, blocks, G, 16 D)
         B, G, D = len(table), k.shape[2], k.shape[3] // BLOCK
-        pair = 1 if self.storage.dtype == torch.float32 else 2
+        pair = self._pair
         keys = k.view(B, blocks, G, D // pair, BLOCK, pair).permute(0, 1, 4, 2, 3, 5)
         values = v.view(B, blocks, G, BLOCK // pair, D, pair).permute(0, 1, 3, 5, 2, 4)
         shape = (B, blocks * BLOCK, G, D)
