@@ -325,19 +325,16 @@ def serving(found: dict[str, Any], language: Language) -> str:
 
 
 def _alone(found: dict[str, Any], language: Language) -> str:
-    step, prefix, http = found["step"], found["prefix"], found["http"]
+    step, prefix = found["step"], found["prefix"]
     return say(
         language,
         f"A step of 32 sequences takes {step['step']:.1f} ms, of which {100 * step['share_beside_forward']:.1f} % are no forward "
         f"pass (planning, input, choosing tokens). A prefix of 1,000 tokens that is known makes the first token "
         f"{prefix['ratio']:.1f} times sooner ({1e3 * prefix['shared_s']:.0f} ms). {100 * found['kv_waste']:.1f} % of the cache's "
-        f"slots in use hold no token. HTTP: {http['http']:.0f} tokens/s against {http['python']:.0f} through Python "
-        f"({100 * http['costs']:+.1f} % of cost).",
+        f"slots in use hold no token.",
         f"32 个序列的一步用时 {step['step']:.1f} 毫秒，其中 {100 * step['share_beside_forward']:.1f} % 不是前向计算"
         f"（调度、输入、选词元）。已知的 1,000 词元前缀使首个词元快 {prefix['ratio']:.1f} 倍"
-        f"（{1e3 * prefix['shared_s']:.0f} 毫秒）。"
-        f"缓存占用的槽位中有 {100 * found['kv_waste']:.1f} % 未存词元。经 HTTP 为每秒 {http['http']:.0f} 个词元，"
-        f"经 Python 为 {http['python']:.0f} 个（代价 {100 * http['costs']:+.1f} %）。",
+        f"（{1e3 * prefix['shared_s']:.0f} 毫秒）。缓存占用的槽位中有 {100 * found['kv_waste']:.1f} % 未存词元。",
     )
 
 
