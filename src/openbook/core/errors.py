@@ -48,3 +48,7 @@ class IncompatibleEmbedder(OpenbookError):
 
 class ModelUnavailable(OpenbookError):
     """A model, checkpoint or endpoint that was named cannot be used."""
+
+
+class EmptyAnswer(ModelUnavailable):
+    """A model that was asked and wrote nothing."""

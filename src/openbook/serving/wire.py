@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any, Literal
 
-from openbook.core.errors import UsageError
+from openbook.core.errors import EmptyAnswer, UsageError
 from openbook.core.messages import ChatRequest, Completion, ImagePart, Message, SamplingParams
 from openbook.serving.endpoint import Endpoint
 from openbook.serving.wire_tools import CallCollector, asked_for, calls_from, plain_call
@@ -166,7 +166,8 @@ def _completion(endpoint: Endpoint, said: Completion, finish: Any, usage: Any) -
     reason = _FINISH.get(str(finish), "stop")
     if not said.text.strip() and not said.tool_calls:
         cause = ": all tokens were spent before the answer began" if reason == "length" else ""
-        raise endpoint.error(f"sent an empty answer{cause}", "ask again, or name another model after #")
+        error = endpoint.error(f"sent an empty answer{cause}", "ask again, or name another model after #")
+        raise EmptyAnswer(error.message, error.remedy)
     counts = usage if isinstance(usage, dict) else {}
     details = counts.get("prompt_tokens_details")
     return replace(

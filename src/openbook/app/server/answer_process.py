@@ -5,11 +5,24 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from openbook.core.errors import EmptyAnswer
+from openbook.core.messages import ChatRequest, Completion
 from openbook.core.sandbox.frames import receive
 from openbook.core.threads import set_thread_environment
 from openbook.serving.link.answering import answer_each
+from openbook.serving.remote import RemoteChatModel
 
 _AT_ONCE = 8
+
+
+class ServedModel(RemoteChatModel):
+    """The model of this server. Where it writes nothing, as a small one may, the library abstains; that is no error."""
+
+    def complete(self, request: ChatRequest) -> Completion:
+        try:
+            return super().complete(request)
+        except EmptyAnswer:
+            return Completion("", "stop")
 
 
 def main(fd: int) -> None:
@@ -20,13 +33,12 @@ def main(fd: int) -> None:
     set_thread_environment(setup["threads"])
     from openbook.assistant.desk import Library
     from openbook.serving.endpoint import Endpoint
-    from openbook.serving.remote import RemoteChatModel
 
     library = Library.open(setup["library"], create=False, precision=setup["precision"])
 
     def answer(call: list[Any]) -> dict[str, Any]:
         question, history, key = call
-        model = RemoteChatModel(Endpoint(setup["url"], setup["model"]), key=key)
+        model = ServedModel(Endpoint(setup["url"], setup["model"]), key=key)
         try:
             found = library.ask(
                 question,
