@@ -1,9 +1,10 @@
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators, disable-error-code="call-arg,var-annotated,misc"
 """A register tile over half bytes: up to three rows times 64 outputs, from packed codes to finished numbers.
 
-y = step_r sum_g s_gn (u . q - 8 sum u) + (low_r offset_n + bias_n), groups in their order: see `int4_matmul`. Codes are
-unpacked in registers, for each three rows again: that costs less than a way through memory. A row's numbers are the same in
-every tile.
+y = step_r sum_g s_gn (u . q - 8 sum u) + (low_r offset_n + bias_n), groups in their order: see `int4_matmul`. Nothing is
+unpacked but by one `and`: a byte b = 16 h + l holds h = q - 8 of one output, signed, and l = q of another. u . (16 h) comes
+from the high halves where they stand, u . l is what it lacks of u . b; all are whole numbers, so both are exact. A row's numbers
+are the same in every tile.
 """
 
 from __future__ import annotations
@@ -21,15 +22,26 @@ from openbook.lm.kernels.vector import _F32, _F32X16, _I32, _I32X16, _I64, _dot_
 _BYTES = ir.VectorType(ir.IntType(8), 64)
 _HALVES = ir.VectorType(ir.HalfType(), 16)
 _ZERO_POINT = 8.0
+_UNROLLED = 8  # steps of 4 bytes of a row: 32, the smallest group
 
 
 def _codes(builder, address):
-    """The low and the high halves of 64 bytes, as bytes in 16 lanes each."""
+    """64 bytes, as they are and with their high halves alone."""
     both = builder.load(builder.inttoptr(address, _BYTES.as_pointer()))
     both.align = 1
-    low = builder.and_(both, ir.Constant(_BYTES, [15] * 64))
-    high = builder.lshr(both, ir.Constant(_BYTES, [4] * 64))
-    return [builder.bitcast(part, _I32X16) for part in (low, high)]
+    high = builder.and_(both, ir.Constant(_BYTES, [0xF0] * 64))
+    return [builder.bitcast(part, _I32X16) for part in (both, high)]
+
+
+def _exact(builder, sums, less_total):
+    """u . (q - 8) of each panel, from u . b and u . (16 h) of each pair; `less_total`: - sum u."""
+    found = []
+    for n in (0, 2):
+        both, high = sums[n], sums[n + 1]
+        low = builder.sitofp(builder.sub(both, high), _F32X16)
+        found.append(_multiply_add(builder, low, ir.Constant(_F32X16, [_ZERO_POINT] * 16), less_total))
+        found.append(builder.sitofp(builder.ashr(high, ir.Constant(_I32X16, [4] * 16)), _F32X16))
+    return [found[0], found[2], found[1], found[3]]  # the low halves are the first two panels
 
 
 def group_tile(rows: int, adds: bool) -> Any:
@@ -51,10 +63,10 @@ def group_tile(rows: int, adds: bool) -> Any:
             row_steps, row_lows, offsets, biases, out, out_stride = arguments[8:]
             zero = ir.Constant(_I32X16, [0] * 16)
             nothing = ir.Constant(_F32X16, [0.0] * 16)
-            inner_steps = builder.sdiv(group, _constant(4))
+            chunks = builder.sdiv(group, _constant(4 * _UNROLLED))
             half = builder.mul(group, _constant(16))
             before = builder.block
-            outer, inner = builder.append_basic_block("group"), builder.append_basic_block("step")
+            outer, inner = builder.append_basic_block("group"), builder.append_basic_block("chunk")
             after, end = builder.append_basic_block("after"), builder.append_basic_block("end")
             builder.branch(outer)
 
@@ -68,24 +80,27 @@ def group_tile(rows: int, adds: bool) -> Any:
             builder.branch(inner)
 
             builder.position_at_end(inner)
-            step = builder.phi(_I64)
-            step.add_incoming(_constant(0), outer)
+            chunk = builder.phi(_I64)
+            chunk.add_incoming(_constant(0), outer)
             sums = [[builder.phi(_I32X16) for _ in range(PANELS)] for _ in range(rows)]
-            first_at = builder.add(group_at, builder.mul(step, _constant(64)))
-            first, third = _codes(builder, first_at)
-            second, fourth = _codes(builder, builder.add(first_at, half))
-            following = []
-            for at, row in zip(row_at, sums, strict=True):
-                lane = _spread(builder, _load(builder, builder.add(at, builder.mul(step, _constant(4))), _I32), _I32X16)
-                columns = (first, second, third, fourth)
-                following.append([_dot_bytes(builder, total, lane, c) for total, c in zip(row, columns, strict=True)])
-            advanced = builder.add(step, _constant(1))
-            step.add_incoming(advanced, inner)
+            first_at = builder.add(group_at, builder.mul(chunk, _constant(64 * _UNROLLED)))
+            lane_at = builder.mul(chunk, _constant(4 * _UNROLLED))
+            following = [list(row) for row in sums]
+            for step in range(_UNROLLED):
+                at = builder.add(first_at, _constant(64 * step))
+                columns = [*_codes(builder, at), *_codes(builder, builder.add(at, half))]
+                for m, start in enumerate(row_at):
+                    four = _load(builder, builder.add(builder.add(start, lane_at), _constant(4 * step)), _I32)
+                    lane = _spread(builder, four, _I32X16)
+                    pairs = zip(following[m], columns, strict=True)
+                    following[m] = [_dot_bytes(builder, total, lane, column) for total, column in pairs]
+            advanced = builder.add(chunk, _constant(1))
+            chunk.add_incoming(advanced, inner)
             for row, new_row in zip(sums, following, strict=True):
                 for total, new in zip(row, new_row, strict=True):
                     total.add_incoming(zero, outer)
                     total.add_incoming(new, inner)
-            builder.cbranch(builder.icmp_signed("<", advanced, inner_steps), inner, after)
+            builder.cbranch(builder.icmp_signed("<", advanced, chunks), inner, after)
 
             builder.position_at_end(after)
             steps_at = builder.add(steps, builder.mul(g, _constant(128)))
@@ -101,9 +116,7 @@ def group_tile(rows: int, adds: bool) -> Any:
                 )
                 total = _spread(builder, builder.fneg(_load(builder, at, _F32)), _F32X16)
                 row = []
-                for n in range(PANELS):
-                    whole = builder.sitofp(following[m][n], _F32X16)
-                    exact = _multiply_add(builder, whole, ir.Constant(_F32X16, [_ZERO_POINT] * 16), total)
+                for n, exact in enumerate(_exact(builder, following[m], total)):
                     row.append(_multiply_add(builder, floats[m][n], scales[n], exact))
                 grown.append(row)
             next_group = builder.add(g, _constant(1))

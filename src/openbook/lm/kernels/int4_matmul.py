@@ -6,7 +6,7 @@ with offset_n = sum_g s_gn sum_k (q - z_gn). The sums of a group are whole numbe
 a row's result is the same to the bit whatever rows stand beside it.
 
 A tile is 64 outputs of one group: `group` * 32 bytes, whose low halves are the first two panels [16][4] of `int8_linear`'s
-order and whose high halves are the other two. It is unpacked once for all rows.
+order and whose high halves are the other two, less 8 (see `group_tile`). It is unpacked once for all rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _float_of_half(typing_context, bits):
 
 @intrinsic
 def _unpack(typing_context, packed, count, out):
-    """Addresses. out: (2 count,) bytes: the low halves of `count` bytes, a multiple of 64, then the high ones."""
+    """Addresses. out: (2 count,) bytes: the codes in the low halves of `count` bytes, a multiple of 64, then in the high ones."""
     signature = types.void(types.int64, types.int64, types.int64)
 
     def codegen(context, builder, _signature, arguments):
@@ -54,7 +54,7 @@ def _unpack(typing_context, packed, count, out):
         both = builder.load(builder.inttoptr(builder.add(packed, at), _BYTES.as_pointer()))
         both.align = 1
         low = builder.and_(both, ir.Constant(_BYTES, [15] * 64))
-        high = builder.lshr(both, ir.Constant(_BYTES, [4] * 64))
+        high = builder.xor(builder.lshr(both, ir.Constant(_BYTES, [4] * 64)), ir.Constant(_BYTES, [8] * 64))
         for part, place in ((low, at), (high, builder.add(at, count))):
             builder.store(part, builder.inttoptr(builder.add(out, place), _BYTES.as_pointer())).align = 1
         following = builder.add(at, ir.Constant(_I64, 64))

@@ -17,6 +17,8 @@ from openbook.lm.quantization.int8 import Floats
 from openbook.lm.quantization.integers import Int4Linear
 
 _COLUMNS = 64
+_SIGNED = np.uint8(0x80)
+"""This bit of a code in the high half is turned, so that the byte as a number has 16 (code - 8) in it."""
 
 
 class DynamicInt4Linear(Packed):
@@ -42,7 +44,7 @@ class DynamicInt4Linear(Packed):
 
     def codes(self) -> Tensor:
         """(out, in') uint8 in 0..15, taken out of the packed order."""
-        low_high = np.concatenate([self.weight & 15, self.weight >> 4], axis=2)
+        low_high = np.concatenate([self.weight & 15, (self.weight ^ _SIGNED) >> 4], axis=2)
         tiles = low_high.reshape(len(self.weight), self.groups, 4, self.group_size // 4, 16, 4)
         rows = tiles.transpose(0, 2, 4, 1, 3, 5).reshape(len(self.weight) * _COLUMNS, -1)
         return torch.from_numpy(rows[: self.out_features].copy())
@@ -95,7 +97,7 @@ def _packed(source: Int4Linear) -> NDArray[np.uint8]:
     tiles = codes.reshape(-1, 4, 16, groups, source.group_size // 4, 4).transpose(0, 3, 1, 4, 2, 5)
     flat = tiles.reshape(len(tiles), groups, -1)
     half = flat.shape[2] // 2
-    return np.ascontiguousarray(flat[..., :half] | flat[..., half:] << 4)
+    return np.ascontiguousarray(flat[..., :half] | (flat[..., half:] << 4 ^ _SIGNED))
 
 
 def _tiled(values: NDArray[np.generic]) -> NDArray[np.generic]:
