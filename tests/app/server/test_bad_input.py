@@ -144,3 +144,30 @@ def test_ids_that_no_token_has_are_refused(http: httpx.Client) -> None:
     assert "no token" in refused(http, "/detokenize", tokens=[2**31 - 1])["message"]
     refused(http, "/tokenize")
     refused(http, "/tokenize", prompt="a", messages=ASKED["messages"])
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"guided_grammar": 'start: start "a"'}, 'the grammar start: start "a"'),
+        ({"guided_grammar": 'start: "a" start'}, 'the grammar start: "a" start'),
+        ({"guided_json": {"$ref": "#"}}, 'the schema {"$ref": "#"}'),
+        ({"guided_regex": r"a[^\s\S]"}, "the grammar"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_form_that_no_answer_can_have_is_refused(
+    http: httpx.Client, form: dict[str, Any], said: str, stream: bool
+) -> None:
+    assert said in refused(http, CHAT, **ASKED, **form, stream=stream)["message"]
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+def test_a_grammar_that_leads_nowhere_later_is_the_request_s_fault(http: httpx.Client, path: str) -> None:
+    asked = ASKED if path == CHAT else {"prompt": "a"}
+    form = {"guided_grammar": 'start: ("a"|"b") x\nx: "c" x', "max_tokens": 8}
+    error = refused(http, path, **asked | form)
+    assert error["code"] == "grammar_failed" and "change the schema or grammar" in error["message"]
+    with http.stream("POST", path, json=asked | form | {"stream": True}) as answer:
+        last = [line for line in answer.iter_lines() if line][-1]
+    assert '"grammar_failed"' in last and "invalid_request_error" in last

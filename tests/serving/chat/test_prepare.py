@@ -17,6 +17,7 @@ from openbook.core.messages import (
     Message,
     NamedTool,
     RegexFormat,
+    ResponseFormat,
     SamplingParams,
     ToolCall,
     ToolDefinition,
@@ -276,3 +277,24 @@ def test_schemas_that_refer_to_themselves_may_be_arguments() -> None:
         ):
             text = f'{around[0]}{{"name": "grow", "{key}": {arguments}}}{around[1]}'
             assert follows(form, request, text) == is_right
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (GrammarFormat('start: start "a"'), 'no answer can follow the grammar start: start "a"'),
+        (GrammarFormat("start: X\nX: /a+/ & /b+/"), "no answer can follow the grammar"),
+        (RegexFormat(r"ab[^\s\S]"), "no answer can follow the grammar"),
+        (GrammarFormat('start: "a" start'), r'grammar start: "a" start ends'),
+        (GrammarFormat('start: "x" y\ny: "[" y "]"'), "let the rules that are made of themselves end"),
+        (JsonFormat({"$ref": "#"}), r'the schema \{"\$ref": "#"\} ever ends'),
+    ],
+)
+def test_a_form_that_no_answer_can_have_is_refused_by_name(form: ResponseFormat, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        compiler("qwen3")(prepare_chat(tokenizer("qwen3"), asked(response_format=form)).params.constraint or "")
+
+
+def test_a_form_that_forces_a_long_answer_is_taken() -> None:
+    form = ChoiceFormat(("ab c" * 10_000,))
+    assert compiler("qwen3")(prepare_chat(tokenizer("qwen3"), asked(response_format=form)).params.constraint or "")

@@ -196,3 +196,13 @@ def test_sentencepiece_goes_on_with_the_space_between_words(tmp_path: Path) -> N
     reply, _ = told(one, prepared, ids)
     assert reply.whole.text == " ferry at 渡轮🚢"
     assert b"".join(logprob.raw for logprob in reply.whole.logprobs).decode() == reply.whole.text
+
+
+@pytest.mark.parametrize("constraint", [None, "{}"])
+def test_a_grammar_that_leaves_no_token_is_the_request_s_fault(constraint: str | None) -> None:
+    one = tokenizer("chatml")
+    prepared = prepare_completion(one, "a", SamplingParams(constraint=constraint))
+    said = Reply(one, prepared).push(Event(0, Chosen(NO_TOKEN), "error", is_end=True))
+    assert isinstance(said[-1], Finished) and said[-1].reason == "error"
+    assert said[-1].by_request is (constraint is not None)
+    assert ("grammar left no token" in said[-1].message) is (constraint is not None)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from openbook.core.errors import UsageError
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.serving.chat.grammar import grammar_error
+from openbook.serving.chat.grammar import grammar_error, named
 from openbook.serving.chat.vocabulary import check_has_bytes, token_bytes
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class GrammarCompiler:
         self._compiled: OrderedDict[str, GrammarConstraint] = OrderedDict()
 
     def __call__(self, grammar: str) -> GrammarConstraint:
-        """Raises UsageError for a grammar that llguidance cannot enforce, with its reason."""
+        """Raises UsageError for a grammar that llguidance cannot enforce, with its reason, and for one that no answer follows."""
         with self._lock:
             found = self._compiled.get(grammar)
         if found is None:
@@ -80,6 +80,7 @@ class GrammarCompiler:
         matcher = LLMatcher(self._vocabulary, grammar, log_level=0)
         if matcher.is_error():
             raise grammar_error(matcher.get_error())
+        _check_begins(matcher.deep_copy(), grammar, self._vocab_size)
         return GrammarConstraint(matcher, self._vocab_size)
 
     @cached_property
@@ -93,6 +94,22 @@ class GrammarCompiler:
             )
         words = _Words(self._load(), self._vocab_size, self._end_tokens[0])
         return LLTokenizer(TokenizerWrapper(words), eos_token=self._end_tokens)
+
+
+def _check_begins(matcher: LLMatcher, grammar: str, vocab_size: int) -> None:
+    """UsageError where no token may come first, or those that must come have no end: a rule that is made of itself."""
+    if not GrammarConstraint(matcher, vocab_size).allowed().any():
+        raise UsageError(
+            f"no answer can follow {named(grammar)}", "give one that a text can follow from its first character on"
+        )
+    forced = matcher.compute_ff_tokens()
+    if forced:
+        matcher.try_consume_tokens(forced)
+    if matcher.is_error():
+        raise UsageError(
+            f"no answer to {named(grammar)} ends, or what it forces is too long to follow",
+            "let the rules that are made of themselves end too",
+        )
 
 
 class _Words:

@@ -62,11 +62,12 @@ class ToolCallArguments:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event. `message`: what went wrong, with "error"."""
+    """The last event. `message`: what went wrong, with "error"; `by_request`: the form that was asked for is at fault."""
 
     reason: ChatFinish
     usage: Usage
     message: str = ""
+    by_request: bool = False
 
 
 ChatEvent = TextDelta | ReasoningDelta | ToolCallBegun | ToolCallArguments | Finished

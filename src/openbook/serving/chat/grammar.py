@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from openbook.core.errors import UsageError
 from openbook.core.messages import ChoiceFormat, GrammarFormat, JsonFormat, RegexFormat, ResponseFormat
+from openbook.serving.chat.endless import can_end
 
 Named = dict[str, object]
 """A part of a grammar under its own name."""
@@ -17,6 +18,7 @@ Named = dict[str, object]
 _ONE_LINE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _LONGEST = 200_000
 _EXACT = 2**53
+_SHOWN = 200
 _UNCHECKED = "no tokenizer"  # a warning: special tokens are looked up where the vocabulary is
 _SCHEMA_PREFIX = "failed to compile JSON schema: "
 
@@ -75,6 +77,11 @@ def check_schema(schema: object) -> None:
             f"the schema holds {number}, which cannot be enforced: numbers beyond 2^53 are rounded",
             "write it as a string",
         )
+    if not can_end(schema):
+        raise UsageError(
+            f"no answer to the schema {shown(json.dumps(schema))} ever ends: what it requires is made of itself",
+            "let a property that refers back be optional, or null",
+        )
 
 
 def _too_exact(schema: object) -> int | None:
@@ -104,6 +111,25 @@ def grammar(lark: str, parts: list[Named]) -> str:
 def _check_size(text: str, what: str) -> None:
     if len(text) > _LONGEST:
         raise UsageError(f"the {what} has {len(text):,} characters", f"{_LONGEST:,} are allowed: make it smaller")
+
+
+def named(grammar_text: str) -> str:
+    """The parts of a grammar that `grammar` made, as an error names them."""
+    said = []
+    for part in json.loads(grammar_text)["grammars"][1:]:
+        schema = part.get("json_schema")
+        if schema is None:
+            said.append(f"the grammar {shown(part['lark_grammar'])}")
+        else:
+            said.append(
+                f"the schema {shown(json.dumps({key: one for key, one in schema.items() if key != 'x-guidance'}))}"
+            )
+    return " and ".join(said[:3]) or "the grammar"
+
+
+def shown(text: str) -> str:
+    """Its beginning, for an error."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
 def grammar_error(said: str) -> UsageError:

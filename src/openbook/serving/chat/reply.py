@@ -25,7 +25,7 @@ from openbook.serving.chat.tools import call_id
 from openbook.serving.chat.whole import Whole
 from openbook.serving.engine.events import NO_TOKEN, Event
 
-_NO_TOKEN = "the model's logits were no numbers, or its grammar left no token"
+_NO_TOKEN = "the model's logits were no numbers"
 
 
 class Reply:
@@ -96,8 +96,15 @@ class Reply:
                 is_cut = event.is_end and event.chosen.token in self._prepared.params.stop_token_ids
                 problem = "" if is_cut else self._problem()
                 self._finish("error" if problem else self._stop(), problem)
+            case "error" if self._prepared.params.constraint is not None:
+                message = (
+                    f"the grammar left no token after {self._num_tokens:,}: it leads nowhere or grows too large, or "
+                )
+                self._finish("error", message + _NO_TOKEN, by_request=True)
+            case "error":
+                self._finish("error", _NO_TOKEN)
             case _:
-                self._finish("error", _NO_TOKEN if event.finish_reason == "error" else "the request was cancelled")
+                self._finish("error", "the request was cancelled")
 
     def _read(self, parts: list[Part]) -> None:
         for part in parts:
@@ -136,8 +143,8 @@ class Reply:
     def _stop(self) -> ChatFinish:
         return "tool_calls" if self.whole.tool_calls else "stop"
 
-    def _finish(self, reason: ChatFinish, message: str = "") -> None:
-        self._tell(Finished(reason, self.usage, message))
+    def _finish(self, reason: ChatFinish, message: str = "", *, by_request: bool = False) -> None:
+        self._tell(Finished(reason, self.usage, message, by_request))
 
     def _tell(self, event: ChatEvent) -> None:
         if isinstance(event, TextDelta) and not (event.text or event.logprobs):

@@ -58,7 +58,7 @@ async def chat_chunks(
         async for index, event in answers.events():
             if isinstance(event, Finished):
                 if event.reason == "error":
-                    yield sse(as_json(error_body(500, event.message, code="broken_off")))
+                    yield broken_event(event)
                     return
                 yield chunk(index, {}, finish_reason=event.reason)
             else:
@@ -109,8 +109,21 @@ async def gathered(answers: Answers, count: int) -> list[Whole]:
         async for index, event in answers.events():
             wholes[index].add(event)
             if isinstance(event, Finished) and event.reason == "error":
-                raise Refused(500, event.message, code="broken_off")
+                raise broken_off(event)
     return wholes
+
+
+def broken_off(end: Finished) -> Refused:
+    """Of an answer that ended with an error: 400 where the form that was asked for cannot be followed."""
+    if end.by_request:
+        return Refused(400, f"{end.message}: change the schema or grammar", code="grammar_failed")
+    return Refused(500, end.message, code="broken_off")
+
+
+def broken_event(end: Finished) -> bytes:
+    """The same as the last event of a stream."""
+    error = broken_off(end)
+    return sse(as_json(error_body(error.status_code, error.detail, code=error.code)))
 
 
 def _message(whole: Whole) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from openbook.app.server.answers import Answers
-from openbook.app.server.errors import error_body
 from openbook.app.server.event_stream import sse
 from openbook.app.server.json_text import as_json
-from openbook.app.server.render.chat import DONE, Heading, gathered, usage_entry
+from openbook.app.server.render.chat import DONE, Heading, broken_event, gathered, usage_entry
 from openbook.serving.chat.events import Finished, TextDelta, TokenLogprob, Usage
 from openbook.serving.engine.events import Chosen
 
@@ -54,7 +53,7 @@ async def completion_chunks(
                 yield chunk(index, event.text, event.logprobs, None)
             elif isinstance(event, Finished):
                 if event.reason == "error":
-                    yield sse(as_json(error_body(500, event.message, code="broken_off")))
+                    yield broken_event(event)
                     return
                 last = _last(answers, index, echoed[index * len(echoed) // count]) if echoed else ()
                 yield chunk(index, "", last, event.reason)

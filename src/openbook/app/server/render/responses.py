@@ -10,10 +10,9 @@ from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Literal
 
 from openbook.app.server.answers import Answers
-from openbook.app.server.errors import Refused
 from openbook.app.server.event_stream import sse
 from openbook.app.server.json_text import as_json
-from openbook.app.server.render.chat import logprob_entry
+from openbook.app.server.render.chat import broken_off, logprob_entry
 from openbook.app.server.shapes.responses import ResponseBody
 from openbook.serving.chat.events import (
     ChatEvent,
@@ -59,20 +58,22 @@ class ResponseItems:
             case ToolCallArguments(_, text):
                 self._item["arguments"] += text
                 yield "response.function_call_arguments.delta", self._at_item() | {"delta": text}
-            case Finished(reason, usage, message):
-                yield from self._finish(reason, usage, message)
+            case Finished():
+                yield from self._finish(event)
 
-    def _finish(self, reason: str, usage: Usage, message: str) -> Iterator[Said]:
+    def _finish(self, end: Finished) -> Iterator[Said]:
+        reason = end.reason
         is_whole = reason in ("stop", "tool_calls")
         if not self.body["output"] and is_whole:
             yield from self._turn_to("message")  # an answer of no words is a message all the same
         yield from self._close("completed" if is_whole else "incomplete")
         status = "completed" if is_whole else "incomplete" if reason == "length" else "failed"
-        self.body |= {"status": status, "usage": _usage(usage)}
+        self.body |= {"status": status, "usage": _usage(end.usage)}
         if reason == "length":
             self.body["incomplete_details"] = {"reason": "max_output_tokens"}
         if status == "failed":
-            self.body["error"] = {"code": "server_error", "message": message}
+            code = "invalid_prompt" if end.by_request else "server_error"
+            self.body["error"] = {"code": code, "message": end.message}
         yield f"response.{status}", {"response": self._snapshot()}
 
     @property
@@ -160,7 +161,7 @@ async def response_whole(answers: Answers, items: ResponseItems) -> dict[str, An
             for _ in items.push(event):
                 pass
             if isinstance(event, Finished) and event.reason == "error":
-                raise Refused(500, event.message, code="broken_off")
+                raise broken_off(event)
     return items.body
 
 
