@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any
 
 from starlette.requests import Request
@@ -41,12 +41,12 @@ class EventStream(Response):
             (b"x-accel-buffering", b"no"),
         ]
         try:
-            async with until_gone(receive):
-                await self._send(send, {"type": "http.response.start", "status": 200, "headers": headers})
-                await self._send(send, {"type": "http.response.body", "body": self._first, "more_body": True})
+            async with until_gone(receive), _Patience(self._write_timeout_s) as patience:
+                await patience.of(send({"type": "http.response.start", "status": 200, "headers": headers}))
+                await patience.of(send({"type": "http.response.body", "body": self._first, "more_body": True}))
                 async for piece in self._pieces:
-                    await self._send(send, {"type": "http.response.body", "body": piece, "more_body": True})
-                await self._send(send, {"type": "http.response.body", "body": b""})
+                    await patience.of(send({"type": "http.response.body", "body": piece, "more_body": True}))
+                await patience.of(send({"type": "http.response.body", "body": b""}))
         except ClientGone:
             return
         except TimeoutError:
@@ -57,9 +57,41 @@ class EventStream(Response):
         finally:
             await self._pieces.aclose()
 
-    async def _send(self, send: Send, message: dict[str, Any]) -> None:
-        async with asyncio.timeout(self._write_timeout_s):
-            await send(message)
+
+class _Patience:
+    """TimeoutError when one write of many takes longer than `limit_s`.
+
+    One timer, which looks how long the write that is under way has taken: a timer for each write would cost as much as the write.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+        self._since_s: float | None = None
+        """When the write that is under way began."""
+
+    async def __aenter__(self) -> _Patience:
+        await self._timeout.__aenter__()
+        self._timer = self._loop.call_later(self._limit_s, self._look)
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(*raised)
+
+    async def of(self, write: Awaitable[None]) -> None:
+        self._since_s = self._loop.time()
+        await write
+        self._since_s = None
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        ends_s = (now if self._since_s is None else self._since_s) + self._limit_s
+        if ends_s <= now:
+            self._timeout.reschedule(now)
+        else:
+            self._timer = self._loop.call_at(ends_s, self._look)
 
 
 async def streamed(request: Request, pieces: AsyncGenerator[bytes, None], write_timeout_s: float) -> Response:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from openbook.app.server.gaps import Gaps
 from openbook.serving.link.wire import EngineFacts, EngineStats
 
 _FIRST_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
-_NEXT_S = (0.005, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 _WHOLE_S = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480)
 
 
@@ -32,10 +32,8 @@ class Metrics:
         self._queries = self._counter("vllm:prefix_cache_queries", "Tokens of prompts that were looked for.")
         self._hits = self._counter("vllm:prefix_cache_hits", "Tokens of prompts that were found computed.")
         self._first = self._histogram("vllm:time_to_first_token_seconds", "Until the first token.", _FIRST_S)
-        self._next = self._histogram("vllm:inter_token_latency_seconds", "Between two tokens.", _NEXT_S)
-        self._per_token = self._histogram(
-            "vllm:time_per_output_token_seconds", "Between two tokens, under vLLM's older name.", _NEXT_S
-        )
+        self._gaps = Gaps(model)
+        self._registry.register(self._gaps)
         self._whole = self._histogram("vllm:e2e_request_latency_seconds", "Until the last token.", _WHOLE_S)
         self._finished = Counter(
             "vllm:request_success", "Sequences that ended.", ("model_name", "finished_reason"), registry=self._registry
@@ -49,20 +47,20 @@ class Metrics:
         self._inside = Gauge("openbook:sequences_inside", "Sequences taken in and not ended.", registry=self._registry)
         self._up = Gauge("openbook:engine_up", "1 while the engine process serves.", registry=self._registry)
         self._told = EngineStats()
+        self._num_generated = 0  # since the page was last asked for
 
     def begun(self, prompt_tokens: int) -> None:
         self._prompt.inc(prompt_tokens)
 
     def first_token(self, after_s: float, prompt_tokens: int, cached_tokens: int) -> None:
         self._first.observe(after_s)
-        self._generated.inc()
+        self._num_generated += 1
         self._queries.inc(prompt_tokens)
         self._hits.inc(cached_tokens)
 
     def next_token(self, after_s: float) -> None:
-        self._next.observe(after_s)
-        self._per_token.observe(after_s)
-        self._generated.inc()
+        self._gaps.note(after_s)
+        self._num_generated += 1
 
     def ended(self, reason: str, after_s: float) -> None:
         self._whole.observe(after_s)
@@ -84,6 +82,8 @@ class Metrics:
         self._proposed.inc(stats.num_proposed - self._told.num_proposed)
         self._accepted.inc(stats.num_accepted - self._told.num_accepted)
         self._told = stats
+        self._generated.inc(self._num_generated)
+        self._num_generated = 0
         return generate_latest(self._registry)
 
     def _gauge(self, name: str, what: str) -> Gauge:

@@ -93,8 +93,12 @@ def pack_event(number: int, event: Event) -> list[Any]:
 
 def unpack_event(said: Sequence[Any]) -> Event:
     number, token, logprob, likeliest, reason, is_end, cached, prompt = said
-    chosen = unpack_chosen((token, logprob, likeliest))
-    return Event(number, chosen, reason, is_end, cached, prompt=tuple(unpack_chosen(one) for one in prompt))
+    chosen = (
+        unpack_chosen((token, logprob, likeliest)) if likeliest else Chosen(token, logprob)
+    )  # one a token of an answer
+    return Event(
+        number, chosen, reason, is_end, cached, prompt=tuple(unpack_chosen(one) for one in prompt) if prompt else ()
+    )
 
 
 def pack_chosen(chosen: Chosen) -> tuple[Any, ...]:
