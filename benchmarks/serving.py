@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+from quiet import wait_for_quiet
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "serving.json"
@@ -33,7 +34,6 @@ from optimum.intel import OVModelForCausalLM
 OVModelForCausalLM.from_pretrained(sys.argv[1], export=True, load_in_8bit=True, compile=False).save_pretrained(sys.argv[2])
 """
 CASES = ("decode", "prefill", "mixed")
-QUIET = 0.12  # of one core, used by others
 RATIOS = (
     ("mixed", "openbook-int8", "transformers-single", 20.0),
     ("mixed", "openbook-int8", "transformers-padded", 3.5),
@@ -82,26 +82,6 @@ class Peer:
             raise SystemExit(f"{self.name} ended")
         found: dict[str, Any] = json.loads(line)
         return found
-
-
-def busy_cores(seconds: float = 0.5) -> float:
-    """Cores that are in use while we wait."""
-
-    def used() -> int:
-        fields = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-        return sum(fields[:3]) + sum(fields[5:8])  # without idle and waiting
-
-    before = used()
-    time.sleep(seconds)
-    return (used() - before) / os.sysconf("SC_CLK_TCK") / seconds
-
-
-def wait_for_quiet(limit: float = 120.0) -> float:
-    """The share of a core that others use when it is below `QUIET`, or after `limit` seconds."""
-    began = time.perf_counter()
-    while (share := busy_cores()) > QUIET and time.perf_counter() - began < limit:
-        time.sleep(1)
-    return share
 
 
 def bandwidth() -> float:

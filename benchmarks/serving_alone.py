@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serving_peer import Openbook, Request, mixed, prompt_of
+import serving_http
+from serving_peer import Openbook, mixed, prompt_of
 
 SHARED = 1_000
 
 
 def measure(model: Path) -> dict[str, Any]:
     ours = Openbook(str(model), "int8")
-    from openbook.lm.tokenizers.tokenizer import Tokenizer
-
     found: dict[str, Any] = {"step": step(ours), "prefix": prefix(ours), "kv_waste": waste(ours)}
-    if (
-        Tokenizer.load(model).vocab_size == ours.model.config.vocab_size
-    ):  # a server refuses the tokenizer of another model
-        found["http"] = http(ours, model)
+    found["http"] = serving_http.measure(ours.model, model)
     print(found)
     return found
 
@@ -119,77 +109,3 @@ def waste(ours: Openbook) -> float:
         if slots:
             shares.append(1 - used / slots)
     return statistics.median(shares)
-
-
-def http(ours: Openbook, model: Path, rounds: int = 3) -> dict[str, float]:
-    """Output tokens a second of the mixed requests through the Python API and over HTTP, in turns."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "openbook",
-        "serve",
-        "--model",
-        str(model),
-        "--quantize",
-        "int8",
-        "--port",
-        str(port),
-    ]
-    server = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=dict(os.environ)
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url)
-        python, over = [], []
-        for number in range(-1, rounds):
-            os.killpg(server.pid, signal.SIGSTOP)
-            began = time.perf_counter()
-            tokens = sum(ours.run(mixed()))
-            one = tokens / (time.perf_counter() - began)
-            os.killpg(server.pid, signal.SIGCONT)
-            time.sleep(0.2)
-            requests = [
-                Request([number + 100, *one_.prompt[1:]], one_.tokens) for one_ in mixed()
-            ]  # no prefix is known
-            began = time.perf_counter()
-            tokens = asyncio.run(_ask_all(url, requests))
-            other = tokens / (time.perf_counter() - began)
-            if number >= 0:
-                python.append(one)
-                over.append(other)
-    finally:
-        server.terminate()
-        server.wait(60)
-    costs = statistics.median(1 - b / a for a, b in zip(python, over, strict=True))
-    return {"python": statistics.median(python), "http": statistics.median(over), "costs": costs}
-
-
-def _wait(url: str) -> None:
-    import httpx
-
-    for _ in range(600):
-        try:
-            if httpx.get(f"{url}/ready").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise SystemExit("the server did not start")
-
-
-async def _ask_all(url: str, requests: list[Request]) -> int:
-    import httpx
-
-    async with httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=64)) as client:
-        name = (await client.get(f"{url}/v1/models")).json()["data"][0]["id"]
-
-        async def ask(one: Request) -> int:
-            body = {"model": name, "prompt": one.prompt, "max_tokens": one.tokens, "temperature": 0, "ignore_eos": True}
-            reply = await client.post(f"{url}/v1/completions", json=body)
-            reply.raise_for_status()
-            return int(reply.json()["usage"]["completion_tokens"])
-
-        return sum(await asyncio.gather(*(ask(one) for one in requests)))
