@@ -150,6 +150,19 @@ def test_without_a_cache(model: Llama) -> None:
     torch.testing.assert_close(got.float(), want, atol=0.02 * float(want.abs().max()), rtol=0)
 
 
+def test_the_highest_of_each_64_logits(model: Llama) -> None:
+    storage = storage_of(model, torch.bfloat16)
+    batch = Batch.of([5], cache=storage.view(torch.arange(2)[None]), seen=[0])
+    with torch.inference_mode():
+        found = model(torch.arange(5), batch)
+    assert model.fused is not None
+    peaks = model.fused.peaks_of(found)
+    assert peaks is not None
+    whole = torch.nn.functional.pad(found, (0, -VOCABULARY % 64), value=-torch.inf)
+    assert torch.equal(torch.from_numpy(peaks), whole.unflatten(1, (-1, 64)).amax(dim=2))
+    assert model.fused.peaks_of(found.clone()) is None
+
+
 def test_whoever_looks_inside_sees_the_layers(model: Llama) -> None:
     seen: list[Tensor] = []
     hook = model.layers[0].attention.probabilities.register_forward_hook(lambda *found: seen.append(found[2]))  # type: ignore[union-attr,arg-type]

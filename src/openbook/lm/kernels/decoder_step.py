@@ -7,7 +7,7 @@ A row's numbers depend on that row and on its own keys and values alone. Referen
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -16,11 +16,15 @@ from openbook.lm.kernels import block_attention
 from openbook.lm.kernels.block_products import BFLOAT16, INT4, INT8, Product
 from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.int8_linear import COLUMNS
+from openbook.lm.kernels.likeliest import highest
 from openbook.lm.kernels.rows import INLINE, exp
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 _PARALLEL: dict[str, Any] = {**_OPTIONS, "parallel": True}
+_PART: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+_PARALLEL_PART: dict[str, Any] = {**_PART, "parallel": True}
 _CHUNK = 48  # rows of the gated part that stay in the first cache
+BLOCK = 16  # of tokens, in the cache
 _FEW = 3  # below it rows are not worth a second thread
 _f = np.float32
 
@@ -54,41 +58,151 @@ def _silu(x):
 
 
 @njit(**INLINE)
-def narrow(source, target):
+def _gate(gates, ups, out):
+    for j in range(COLUMNS):
+        out[j] = _silu(gates[j]) * ups[j]
+
+
+@njit(**INLINE)
+def _narrow(source, target):
     for j in range(COLUMNS):
         target[j] = narrowed(source[j])
 
 
-def make(product: Product, wide: bool) -> tuple[Any, Any, Any]:
-    """(step, head, narrow_head) for weights of one kind and a cache in float32 (`wide`) or bfloat16."""
-    prepare, multiply, add = product
-    attend, store, clear_behind = block_attention.FLOAT32 if wide else block_attention.BFLOAT16
+class Rows(NamedTuple):
+    """Parts of a layer that go through all rows, on all threads where there are enough; see `decoder_step`."""
 
-    @njit(nogil=True, error_model="numpy", boundscheck=False)
-    def normed(row, x, weight, eps, work, ready):
+    normed: Any
+    prepared: Any
+    multiplied: Any
+    added: Any
+    gated: Any
+
+
+def make_rows(product: Product) -> Rows:
+    prepare, multiply, add = product
+
+    @njit(**_PART)
+    def normed_row(row, x, weight, eps, work, ready):
         _normalise(x[row], weight, eps, work[row])
         prepare(work[row], len(weight), ready, row)
 
-    @njit(nogil=True, error_model="numpy", boundscheck=False)
-    def place(row, qkv, cos, sin, H, G, D, norms, has_norms, eps, blocks, first_block, slot, k, v):
-        """Queries and keys turned, keys and values stored. blocks: of the row's sequence; slot: its position."""
+    @njit(**_PARALLEL_PART)
+    def normed(x, weight, eps, work, ready):
+        """x: (N, E) -> each row, normalised, ready to be multiplied."""
+        if len(x) < _FEW:
+            for row in range(len(x)):
+                normed_row(row, x, weight, eps, work, ready)
+        else:
+            for row in prange(len(x)):
+                normed_row(row, x, weight, eps, work, ready)
+
+    @njit(**_PARALLEL_PART)
+    def prepared(source, N, n, ready):
+        """source: (>= N, >= n) -> `n` numbers of each row, ready to be multiplied."""
+        if N < _FEW:
+            for row in range(N):
+                prepare(source[row], n, ready, row)
+        else:
+            for row in prange(N):
+                prepare(source[row], n, ready, row)
+
+    @njit(**_PARALLEL_PART)
+    def multiplied(at, sides, k, ready, N, out):
+        """out: (>= N, n) float32 = x W^T + b. at: (2,) addresses of W, sides: (3, n)."""
+        out_at, stride = out.ctypes.data, out.strides[0]
+        for block in prange(sides.shape[1] // COLUMNS):
+            column = block * COLUMNS
+            multiply(at, sides, column, k, ready, 0, N, out_at + 4 * column, stride)
+
+    @njit(**_PARALLEL_PART)
+    def added(at, sides, k, ready, N, out):
+        """out += x W^T + b"""
+        out_at, stride = out.ctypes.data, out.strides[0]
+        for block in prange(sides.shape[1] // COLUMNS):
+            column = block * COLUMNS
+            add(at, sides, column, k, ready, 0, N, out_at + 4 * column, stride)
+
+    @njit(**_PARALLEL_PART)
+    def gated(at, sides, k, ready, N, inner, out):
+        """out: (>= N, inner) = silu(gate) up; the gates are the first `inner` outputs. Both stay in the first cache."""
+        for block in prange(inner // COLUMNS):
+            column = block * COLUMNS
+            gates, ups = np.empty((_CHUNK, COLUMNS), np.float32), np.empty((_CHUNK, COLUMNS), np.float32)
+            for row in range(0, N, _CHUNK):
+                rows = min(_CHUNK, N - row)
+                multiply(at, sides, column, k, ready, row, rows, gates.ctypes.data, 4 * COLUMNS)
+                multiply(at, sides, inner + column, k, ready, row, rows, ups.ctypes.data, 4 * COLUMNS)
+                for r in range(rows):
+                    _gate(gates[r], ups[r], out[row + r, column : column + COLUMNS])
+
+    return Rows(normed, prepared, multiplied, added, gated)
+
+
+class Attention(NamedTuple):
+    """Parts of a layer that know positions and the cache."""
+
+    placed: Any
+    attended: Any
+
+
+def make_attention(wide: bool) -> Attention:
+    """`wide`: keys and values in float32, else in bfloat16."""
+    attend, store, clear_behind = block_attention.FLOAT32 if wide else block_attention.BFLOAT16
+
+    @njit(**_PART)
+    def place(row, qkv, cos, sin, shape, norms, eps, blocks, first_block, slot, k, v):
+        """blocks: of the row's sequence; slot: its position."""
+        H, G, D, _ = shape
         own = qkv[row]
         for h in range(H + G):
             head = own[h * D : (h + 1) * D]
-            if has_norms:
+            if norms.shape[1] > 0:
                 _normalise(head, norms[0] if h < H else norms[1], eps, head)
             _turn(head, cos[row], sin[row])
-        block = first_block + blocks[slot // 16]
+        block = first_block + blocks[slot // BLOCK]
         for g in range(G):
             key, value = own[(H + g) * D : (H + g + 1) * D], own[(H + G + g) * D : (H + G + g + 1) * D]
-            store(key, value, k[block, g], v[block, g], slot % 16, D)
+            store(key, value, k[block, g], v[block, g], slot % BLOCK, D)
 
-    @njit(**INLINE)
-    def gate(gates, ups, out):
-        for j in range(COLUMNS):
-            out[j] = _silu(gates[j]) * ups[j]
+    @njit(**_PARALLEL_PART)
+    def placed(N, qkv, cos, sin, shape, norms, eps, positions, sequences, last, tables, first_block, k, v):
+        """Queries and keys turned, keys and values stored. norms: (2, D), or (2, 0) for none."""
+        if N < _FEW:
+            for row in range(N):
+                table = tables[sequences[row]]
+                place(row, qkv, cos, sin, shape, norms, eps, table, first_block, positions[row], k, v)
+        else:
+            for row in prange(N):
+                table = tables[sequences[row]]
+                place(row, qkv, cos, sin, shape, norms, eps, table, first_block, positions[row], k, v)
+        for s in range(len(last)):
+            slot = positions[last[s]]
+            for g in range(shape[1]):
+                clear_behind(v[first_block + tables[s, slot // BLOCK], g], slot % BLOCK, shape[2])
 
-    @njit(**_PARALLEL)
+    @njit(**_PARALLEL_PART)
+    def attended(tasks, qkv, positions, sequences, tables, shape, scale, window, first_block, k, v, mixed):
+        """mixed: (>= N, H D), what each query takes of the values it may see."""
+        H, G, D, _ = shape
+        shared = H // G
+        block_stride, head_stride = k.strides[0], k.strides[1]
+        k_at, v_at = k.ctypes.data + first_block * block_stride, v.ctypes.data + first_block * block_stride
+        for task in prange(len(tasks) * G):
+            one, g = task // G, task % G
+            first, tokens = tasks[one, 0], tasks[one, 1]
+            attend(qkv, first, tokens, positions[first], g * shared, shared, D, k_at + g * head_stride,
+                   v_at + g * head_stride, block_stride, tables[sequences[first]], scale, window, mixed)  # fmt: skip
+
+    return Attention(placed, attended)
+
+
+def make(product: Product, wide: bool) -> Any:
+    """All layers, for weights of one kind and a cache in float32 (`wide`) or bfloat16."""
+    normed, prepared, multiplied, added, gated = make_rows(product)
+    placed, attended = make_attention(wide)
+
+    @njit(**_OPTIONS)
     def step(x, cos, sin, positions, sequences, last, tables, tasks, shape, weights, qkv_sides, out_sides, up_sides,
              down_sides, norms, head_norms, windows, eps, scale, k_cache, v_cache, layer_blocks, ready, scratch):  # fmt: skip
         """x: (N, E) float32, changed in place by all layers.
@@ -99,104 +213,54 @@ def make(product: Product, wide: bool) -> tuple[Any, Any, Any]:
         (L, 2, 0). windows: (L,). k_cache, v_cache: (blocks of all layers, G, 16 D); `layer_blocks`: those of a layer, 0
         where each writes over the last one's. scratch: see `fused_decoder`.
         """
-        H, G, D, inner = shape
-        work, qkv, mixed, gated = scratch
+        H, _, D, inner = shape
+        work, qkv, mixed, between = scratch
         N, E = x.shape
-        layers, shared = weights.shape[0], H // G
-        has_norms = head_norms.shape[2] > 0
-        block_stride, head_stride = k_cache.strides[0], k_cache.strides[1]
-        x_at, x_stride = x.ctypes.data, x.strides[0]
-        for layer in range(layers):
-            window, first_block = windows[layer], layer * layer_blocks
-            k_at = k_cache.ctypes.data + first_block * block_stride
-            v_at = v_cache.ctypes.data + first_block * block_stride
-            first_norm, second_norm, own_norms = norms[layer, 0], norms[layer, 1], head_norms[layer]
-            if N < _FEW:
-                for row in range(N):
-                    normed(row, x, first_norm, eps, work, ready)
-            else:
-                for row in prange(N):
-                    normed(row, x, first_norm, eps, work, ready)
-            at, sides = weights[layer, 0], qkv_sides[layer]
-            out, stride = qkv.ctypes.data, qkv.strides[0]
-            for block in prange(sides.shape[1] // COLUMNS):
-                column = block * COLUMNS
-                multiply(at, sides, column, E, ready, 0, N, out + 4 * column, stride)
-            if N < _FEW:
-                for row in range(N):
-                    s = sequences[row]
-                    place(row, qkv, cos, sin, H, G, D, own_norms, has_norms, eps, tables[s], first_block, positions[row],
-                          k_cache, v_cache)  # fmt: skip
-            else:
-                for row in prange(N):
-                    s = sequences[row]
-                    place(row, qkv, cos, sin, H, G, D, own_norms, has_norms, eps, tables[s], first_block, positions[row],
-                          k_cache, v_cache)  # fmt: skip
-            for s in range(len(last)):
-                slot = positions[last[s]]
-                for g in range(G):
-                    clear_behind(v_cache[first_block + tables[s, slot // 16], g], slot % 16, D)
-            for task in prange(len(tasks) * G):
-                one, g = task // G, task % G
-                first, tokens = tasks[one, 0], tasks[one, 1]
-                attend(qkv, first, tokens, positions[first], g * shared, shared, D, k_at + g * head_stride,
-                       v_at + g * head_stride, block_stride, tables[sequences[first]], scale, window, mixed)  # fmt: skip
-            if N < _FEW:
-                for row in range(N):
-                    prepare(mixed[row], H * D, ready, row)
-            else:
-                for row in prange(N):
-                    prepare(mixed[row], H * D, ready, row)
-            at, sides = weights[layer, 1], out_sides[layer]
-            for block in prange(sides.shape[1] // COLUMNS):
-                column = block * COLUMNS
-                add(at, sides, column, H * D, ready, 0, N, x_at + 4 * column, x_stride)
-            if N < _FEW:
-                for row in range(N):
-                    normed(row, x, second_norm, eps, work, ready)
-            else:
-                for row in prange(N):
-                    normed(row, x, second_norm, eps, work, ready)
-            at, sides = weights[layer, 2], up_sides[layer]
-            for block in prange(inner // COLUMNS):
-                column = block * COLUMNS
-                gates, ups = np.empty((_CHUNK, COLUMNS), np.float32), np.empty((_CHUNK, COLUMNS), np.float32)
-                for row in range(0, N, _CHUNK):
-                    rows = min(_CHUNK, N - row)
-                    multiply(at, sides, column, E, ready, row, rows, gates.ctypes.data, 4 * COLUMNS)
-                    multiply(at, sides, inner + column, E, ready, row, rows, ups.ctypes.data, 4 * COLUMNS)
-                    for r in range(rows):
-                        gate(gates[r], ups[r], gated[row + r, column : column + COLUMNS])
-            if N < _FEW:
-                for row in range(N):
-                    prepare(gated[row], inner, ready, row)
-            else:
-                for row in prange(N):
-                    prepare(gated[row], inner, ready, row)
-            at, sides = weights[layer, 3], down_sides[layer]
-            for block in prange(sides.shape[1] // COLUMNS):
-                column = block * COLUMNS
-                add(at, sides, column, inner, ready, 0, N, x_at + 4 * column, x_stride)
+        for layer in range(len(weights)):
+            at, first_block = weights[layer], layer * layer_blocks
+            normed(x, norms[layer, 0], eps, work, ready)
+            multiplied(at[0], qkv_sides[layer], E, ready, N, qkv)
+            placed(N, qkv, cos, sin, shape, head_norms[layer], eps, positions, sequences, last, tables, first_block,
+                   k_cache, v_cache)  # fmt: skip
+            attended(tasks, qkv, positions, sequences, tables, shape, scale, windows[layer], first_block, k_cache, v_cache,
+                     mixed)  # fmt: skip
+            prepared(mixed, N, H * D, ready)
+            added(at[1], out_sides[layer], H * D, ready, N, x)
+            normed(x, norms[layer, 1], eps, work, ready)
+            gated(at[2], up_sides[layer], E, ready, N, inner, between)
+            prepared(between, N, inner, ready)
+            added(at[3], down_sides[layer], inner, ready, N, x)
+
+    return step
+
+
+def make_heads(product: Product) -> tuple[Any, Any]:
+    """(head, narrow_head) for weights of one kind."""
+    multiply, normed = product.multiply, make_rows(product).normed
 
     @njit(**_PARALLEL)
-    def head(x, norm, eps, at, sides, ready, scratch, out):
-        """x: (M, E) the rows that are asked for -> out: (M, >= n) float32, their logits."""
+    def head(x, norm, eps, at, sides, ready, scratch, out, count, peaks):
+        """x: (M, E) the rows that are asked for -> out: (M, >= n) float32, their logits.
+
+        peaks: (M, >= n / 64): the highest of each 64 of the first `count` logits, while they are at hand; nan where one is.
+        """
         work = scratch[0]
         M, E = x.shape
-        for row in range(M):
-            normed(row, x, norm, eps, work, ready)
+        normed(x, norm, eps, work, ready)
         logits, stride = out.ctypes.data, out.strides[0]
-        for block in prange(sides.shape[1] // COLUMNS):
+        for block in prange((count + COLUMNS - 1) // COLUMNS):
             column = block * COLUMNS
             multiply(at, sides, column, E, ready, 0, M, logits + 4 * column, stride)
+            for row in range(M):
+                high, odd = highest(out[row, column : min(column + COLUMNS, count)])
+                peaks[row, block] = _f(np.nan) if odd else high
 
     @njit(**_PARALLEL)
     def narrow_head(x, norm, eps, at, sides, ready, scratch, out):
-        """The same, rounded to the bits of bfloat16. out: (M, >= n) uint16."""
+        """The same, rounded to the bits of bfloat16, without peaks. out: (M, >= n) uint16."""
         work = scratch[0]
         M, E = x.shape
-        for row in prange(M):
-            normed(row, x, norm, eps, work, ready)
+        normed(x, norm, eps, work, ready)
         for block in prange(sides.shape[1] // COLUMNS):
             column = block * COLUMNS
             part = np.empty((_CHUNK, COLUMNS), np.float32)
@@ -204,11 +268,12 @@ def make(product: Product, wide: bool) -> tuple[Any, Any, Any]:
                 rows = min(_CHUNK, M - row)
                 multiply(at, sides, column, E, ready, row, rows, part.ctypes.data, 4 * COLUMNS)
                 for r in range(rows):
-                    narrow(part[r], out[row + r, column : column + COLUMNS])
+                    _narrow(part[r], out[row + r, column : column + COLUMNS])
 
-    return step, head, narrow_head
+    return head, narrow_head
 
 
 INT8_FLOAT32, INT8_BFLOAT16 = make(INT8, wide=True), make(INT8, wide=False)
 BFLOAT16_FLOAT32, BFLOAT16_BFLOAT16 = make(BFLOAT16, wide=True), make(BFLOAT16, wide=False)
 INT4_FLOAT32, INT4_BFLOAT16 = make(INT4, wide=True), make(INT4, wide=False)
+INT8_HEADS, BFLOAT16_HEADS, INT4_HEADS = make_heads(INT8), make_heads(BFLOAT16), make_heads(INT4)

@@ -87,6 +87,7 @@ class FusedDecoder:
         self._ready: tuple[Any, ...] = ()
         self._scratch: tuple[Floats, ...] = ()
         self._logits = np.empty((0, self.head.sides.shape[1]), np.float32)
+        self._peaks = np.empty((0, self.head.sides.shape[1] // _COLUMNS), np.float32)
 
     def forward(
         self, input_ids: Tensor, batch: Batch, input_embeds: Tensor | None, rows: Tensor | None, head: Head
@@ -123,7 +124,7 @@ class FusedDecoder:
     def _run(
         self, x: Tensor, batch: Batch, tables: NDArray[np.int64], storage: PackedStorage, layer_blocks: int
     ) -> None:
-        step = _kernels(self.kind, storage.dtype == torch.float32)[0]
+        step = _step_of(self.kind, storage.dtype == torch.float32)
         rotation = self.model.rope(batch.positions, torch.float32)
         self._make_room(len(x))
         starts, positions = batch.starts.numpy(), batch.positions.numpy()
@@ -157,21 +158,29 @@ class FusedDecoder:
             hidden = self.model.norm(x.to(self.model.dtype))
             return hidden if head == "hidden" else head(hidden, self.model.lm_head)
         M, n = len(x), self.head.sides.shape[1]
-        _, project, project_narrow = _kernels(self.kind, False)
+        project, project_narrow = _heads_of(self.kind)
         self._make_room(M)
         known = (self.last_norm, self.eps, self.head_weights, self.head.sides, self._ready, self._scratch)
         if is_kept and self.model.dtype == torch.bfloat16:
             narrow = torch.empty(M, n, dtype=torch.bfloat16)
             project_narrow(x.numpy(), *known, narrow.view(torch.uint16).numpy())
             return narrow[:, : self.model.config.vocab_size]
+        if len(self._peaks) < M:
+            self._peaks = np.empty((M, n // _COLUMNS), np.float32)
         if is_kept:
             logits = np.empty((M, n), np.float32)
         else:
             if len(self._logits) < M:
                 self._logits = np.empty((M, n), np.float32)
             logits = self._logits[:M]
-        project(x.numpy(), *known, logits)
+        project(x.numpy(), *known, logits, self.model.config.vocab_size, self._peaks)
         return torch.from_numpy(logits)[:, : self.model.config.vocab_size]
+
+    def peaks_of(self, logits: Tensor) -> Floats | None:
+        """(M, >= V / 64): the highest of each 64 of the logits that `forward` has just given for a batch with a cache; None for
+        others.
+        """
+        return self._peaks[: len(logits)] if logits.data_ptr() == self._logits.ctypes.data else None
 
     def _make_room(self, rows: int) -> None:
         """Memory for `rows` rows between the products, kept from call to call."""
@@ -188,10 +197,17 @@ class FusedDecoder:
 
 
 @cache
-def _kernels(kind: str, wide: bool) -> tuple[Any, Any, Any]:
+def _step_of(kind: str, wide: bool) -> Any:
     from openbook.lm.kernels import decoder_step
 
-    found: tuple[Any, Any, Any] = getattr(decoder_step, f"{kind}_{'FLOAT32' if wide else 'BFLOAT16'}")
+    return getattr(decoder_step, f"{kind}_{'FLOAT32' if wide else 'BFLOAT16'}")
+
+
+@cache
+def _heads_of(kind: str) -> tuple[Any, Any]:
+    from openbook.lm.kernels import decoder_step
+
+    found: tuple[Any, Any] = getattr(decoder_step, f"{kind}_HEADS")
     return found
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import SamplingParams
@@ -196,14 +195,16 @@ class EngineCore:
                 continue
             draft = piece.tokens[len(piece.tokens) - piece.num_draft :]
             drawing += [_Drawing(one, end - 1 - len(draft), draft) for one in (sequence, *self._forked(sequence))]
-        return events + self._draw(computed.logits, drawing)
+        return events + self._draw(computed, drawing)
 
-    def _draw(self, logits: Tensor, drawing: list[_Drawing]) -> list[Event]:
+    def _draw(self, computed: Computed, drawing: list[_Drawing]) -> list[Event]:
         """A token of each sequence; of those with guesses a second one where the first was guessed right, and so on."""
         events: list[Event] = []
         going, place = drawing, 0
         while going:
-            chosen = choose(rows_of(logits, [one.row + place for one in going]), [one.sequence for one in going])
+            rows = [one.row + place for one in going]
+            peaks = None if computed.peaks is None else computed.peaks[rows]
+            chosen = choose(rows_of(computed.logits, rows), [one.sequence for one in going], peaks)
             right = []
             for one, token in zip(going, chosen, strict=True):
                 events.append(self._take(one.sequence, token))

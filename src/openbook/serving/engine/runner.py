@@ -24,10 +24,14 @@ Storage = PagedStorage | PackedStorage
 
 
 class Computed(NamedTuple):
-    """`pieces` that wanted logits, in the order of their rows in `logits` (M, V), float32: `num_logits` rows each."""
+    """`pieces` that wanted logits, in the order of their rows in `logits` (M, V), float32: `num_logits` rows each.
+
+    `peaks`: (M, >= V / 64) the highest of each 64 logits, where the kernels have them.
+    """
 
     pieces: list[Piece]
     logits: Tensor
+    peaks: NDArray[np.float32] | None = None
 
 
 class Runner:
@@ -75,7 +79,9 @@ class Runner:
             self.model(ids, batch, rows=batch.starts[1:2] - 1, head="hidden")
             return Computed([], torch.empty(0))
         rows = torch.from_numpy(_rows(pieces)).to(device)
-        return Computed(wanting, self.model(ids, batch, rows=rows).float())
+        logits = self.model(ids, batch, rows=rows).float()
+        fused = self.model.fused if isinstance(self.model, Llama) else None
+        return Computed(wanting, logits, None if fused is None else fused.peaks_of(logits))
 
 
 def _rows(pieces: list[Piece]) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from openbook.core.messages import SamplingParams
@@ -14,6 +15,7 @@ from openbook.serving.engine.constraint import restrict
 from openbook.serving.engine.events import NO_TOKEN, Chosen
 from openbook.serving.engine.sequence import Sequence
 
+Peaks = NDArray[np.float32]
 _LIKELY = 1_024
 """How many are sorted first: nearly always they hold `top_p`, and a whole vocabulary takes a hundred times as long."""
 _GREEDY_BELOW = 1e-5
@@ -22,15 +24,19 @@ _SEEDS = 2**128
 
 
 @torch.inference_mode()
-def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
-    """logits: (S, V) float32, changed in place -> a token for each sequence; `NO_TOKEN` where none can be drawn."""
+def choose(logits: Tensor, sequences: list[Sequence], peaks: Peaks | None = None) -> list[Chosen]:
+    """logits: (S, V) float32, changed in place -> a token for each sequence; `NO_TOKEN` where none can be drawn.
+
+    `peaks`: see `runner.Computed`.
+    """
     for place, sequence in enumerate(sequences):
         if _is_changed(sequence):
+            peaks = None
             penalise(logits[place], sequence)
             if sequence.constraint is not None:
                 restrict(logits[place], sequence.constraint)
     found = []
-    for place, (sequence, first) in enumerate(zip(sequences, likeliest(logits), strict=True)):
+    for place, (sequence, first) in enumerate(zip(sequences, likeliest(logits, peaks), strict=True)):
         params = sequence.params
         if first < 0:
             found.append(Chosen(NO_TOKEN))
@@ -43,7 +49,7 @@ def choose(logits: Tensor, sequences: list[Sequence]) -> list[Chosen]:
     return found
 
 
-def likeliest(logits: Tensor) -> list[int]:
+def likeliest(logits: Tensor, peaks: Peaks | None = None) -> list[int]:
     """(S, V) -> the likeliest token of each row; -1 where a logit is no number, or the largest is infinite."""
     if logits.device.type != "cpu" or logits.dtype != torch.float32 or logits.stride(1) != 1:
         best = logits.max(dim=1)  # no number where any is none
@@ -53,7 +59,10 @@ def likeliest(logits: Tensor) -> list[int]:
     rows, stride = len(logits), logits.stride(0) if len(logits) > 1 else logits.shape[1]
     whole = logits if stride == logits.shape[1] else logits.as_strided((rows, stride), (stride, 1))
     found = np.empty(rows, np.int64)
-    kernel.likeliest(whole.numpy(), logits.shape[1], found)
+    if peaks is not None:
+        kernel.likeliest_by_peaks(whole.numpy(), logits.shape[1], peaks, found)
+    else:
+        kernel.likeliest(whole.numpy(), logits.shape[1], found)
     return found.tolist()
 
 
