@@ -106,9 +106,17 @@ def test_two_forms_of_one_answer_are_refused(http: httpx.Client) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_told_with_both_numbers(http: httpx.Client) -> None:
-    error = refused(http, CHAT, messages=[{"role": "user", "content": "word " * 2_000}])
+    error = refused(http, CHAT, messages=[{"role": "user", "content": "word " * 600}])
     assert error["code"] == "context_length_exceeded"
-    assert "512" in error["message"] and "2,0" in error["message"]
+    assert "the prompt has 610 tokens" in error["message"] and "the limit is 512 with the answer" in error["message"]
+    text = "word " * 800_000
+    for path, asked in (
+        (CHAT, {"messages": [{"role": "user", "content": text}]}),
+        ("/v1/completions", {"prompt": text}),
+    ):
+        error = refused(http, path, **asked)
+        assert error["code"] == "context_length_exceeded" and "the limit is 512 with the answer" in error["message"]
+        assert "the prompt has 4,000,0" in error["message"] and "the first 4,096 of them are" in error["message"]
     ids = refused(http, "/v1/completions", prompt=[5] * 512)
     assert "the prompt has 512 tokens, the limit is 512" in ids["message"]
     assert http.post("/v1/completions", json={"prompt": [5] * 511, "max_tokens": 1}).status_code == 200

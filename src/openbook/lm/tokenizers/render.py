@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openbook.core.errors import ModelUnavailable, UsageError
@@ -58,6 +58,7 @@ def rendered(
     wants_spans: bool,
     literal: bool,
     variables: Mapping[str, Any],
+    check: Callable[[str], object] | None = None,
 ) -> Rendered:
     """See `Tokenizer.render`."""
     if not messages:
@@ -75,6 +76,8 @@ def rendered(
     given = {"documents": None, **tokenizer.special, **said["more"], "tools": said["tools"]}
     chat = Chat(source, tokenizer.source, said["messages"], given, add_generation_prompt)
     text, places = spans_of(chat, specials) if wants_spans else (chat.text(), [])
+    if check is not None:
+        check(text.replace(mark, "") if mark else text)
     if mark and mark in text:
         made = encode_spelled(tokenizer, text, places, mark)
         return Rendered(made.text, made.ids, _token_spans(made.offsets, made.places))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -172,18 +172,20 @@ class Tokenizer:
         template: str | None = None,
         spans: bool = True,
         literal: bool = False,
+        check: Callable[[str], object] | None = None,
         **variables: Any,
     ) -> Rendered:
         """A chat as text and ids, with the spans of every assistant turn (see `render.Rendered`).
 
         `template`: the name of one of `templates`. `spans=False` leaves them out where only a prompt is wanted. `literal`:
         special tokens that stand in the chat itself are text (the template's own stay tokens), so that nobody speaks for
-        another by typing them. `variables` go to the template (`enable_thinking=False`). Raises ModelUnavailable without a
-        template, UsageError for a chat that the template refuses.
+        another by typing them. `check` is called with the text before it is encoded, and may raise. `variables` go to the
+        template (`enable_thinking=False`). Raises ModelUnavailable without a template, UsageError for a chat that the template
+        refuses.
         """
         from openbook.lm.tokenizers.render import rendered
 
-        return rendered(self, messages, tools, add_generation_prompt, template, spans, literal, variables)
+        return rendered(self, messages, tools, add_generation_prompt, template, spans, literal, variables, check)
 
     @cached_property
     def is_byte_level(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from openbook.core.errors import UsageError
@@ -34,8 +34,8 @@ class Prepared:
     reading: Reading = field(default_factory=Reading)
 
 
-def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
-    """A chat by the tokenizer's template.
+def prepare_chat(tokenizer: Tokenizer, request: ChatRequest, check: Callable[[str], object] | None = None) -> Prepared:
+    """A chat by the tokenizer's template. `check` is called with its text before that becomes tokens, and may raise.
 
     Raises UsageError for a chat that the template refuses, and for tools, formats and reasoning that cannot be had, each by
     name; ModelUnavailable for a tokenizer without a template.
@@ -52,6 +52,7 @@ def prepare_chat(tokenizer: Tokenizer, request: ChatRequest) -> Prepared:
         add_generation_prompt=True,
         spans=False,
         literal=tokenizer.is_byte_level,  # what people type is text: "<|im_end|>" in a question ends no turn
+        check=check,
         **thinking.variables(tokenizer, reasoning),
     )
     thoughts = thinking.state(tokenizer, rendered.text, request.reasoning)

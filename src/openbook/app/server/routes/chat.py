@@ -14,7 +14,7 @@ from openbook.app.server.event_stream import ClientGone, streamed, until_gone
 from openbook.app.server.gate import CallerOf, Gate, ServiceOf
 from openbook.app.server.json_text import JsonReply
 from openbook.app.server.keys import bearer
-from openbook.app.server.prompts import room_for
+from openbook.app.server.prompts import room_check, room_for
 from openbook.app.server.render.chat import Heading, chat_chunks, chat_whole
 from openbook.app.server.render.library import library_chunks, library_whole
 from openbook.app.server.requests import chat_request
@@ -33,7 +33,8 @@ async def chat_completions(body: ChatBody, request: Request, service: ServiceOf,
     adapter = service.adapter_of(body.model)
     asked = chat_request(body, service.tokens_room(adapter))
     loop = asyncio.get_running_loop()
-    prepared = await loop.run_in_executor(service.threads, prepare_chat, service.tokenizer, asked)
+    check = room_check(service)
+    prepared = await loop.run_in_executor(service.threads, prepare_chat, service.tokenizer, asked, check)
     prepared = room_for(service, prepared, adapter, is_stated=bool(body.max_completion_tokens or body.max_tokens))
     heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), adapter or service.settings.name)
     answers = Answers(service, caller, [prepared], body.count, heading.id, adapter)

@@ -15,7 +15,7 @@ from openbook.app.server.errors import Refused
 from openbook.app.server.event_stream import ClientGone, streamed, until_gone
 from openbook.app.server.gate import CallerOf, Gate, ServiceOf
 from openbook.app.server.json_text import JsonReply
-from openbook.app.server.prompts import room_for
+from openbook.app.server.prompts import room_check, room_for
 from openbook.app.server.render.chat import Heading
 from openbook.app.server.render.completions import Echoed, completion_chunks, completion_whole, prompts_whole
 from openbook.app.server.requests import only_format, sampling_params
@@ -76,8 +76,10 @@ def _prepared(service: Service, body: CompletionBody, adapter: str | None, is_co
     params = sampling_params(body, most, body.logprobs)
     form = only_format(body.formats())
     echoes_text = bool(body.echo) and body.logprobs is None  # with log-probabilities it is told apart
-    found = []
+    found, check = [], room_check(service)
     for prompt in body.prompts:
+        if isinstance(prompt, str):
+            check(prompt)
         one = prepare_completion(service.tokenizer, prompt, params, response_format=form, echo=echoes_text)
         if is_compared and one.params.logprobs is None:
             one = replace(one, params=replace(one.params, logprobs=0))

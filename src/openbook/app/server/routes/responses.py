@@ -13,7 +13,7 @@ from openbook.app.server.event_stream import ClientGone, streamed, until_gone
 from openbook.app.server.gate import CallerOf, Gate, ServiceOf
 from openbook.app.server.items import chat_body
 from openbook.app.server.json_text import JsonReply
-from openbook.app.server.prompts import room_for
+from openbook.app.server.prompts import room_check, room_for
 from openbook.app.server.render.responses import ResponseItems, response_chunks, response_whole
 from openbook.app.server.requests import chat_request
 from openbook.app.server.shapes.responses import ResponseBody
@@ -28,7 +28,8 @@ async def responses(body: ResponseBody, request: Request, service: ServiceOf, ca
     adapter = service.adapter_of(body.model)
     asked = chat_request(chat_body(body), service.tokens_room(adapter))
     loop = asyncio.get_running_loop()
-    prepared = await loop.run_in_executor(service.threads, prepare_chat, service.tokenizer, asked)
+    check = room_check(service)
+    prepared = await loop.run_in_executor(service.threads, prepare_chat, service.tokenizer, asked, check)
     prepared = room_for(service, prepared, adapter, is_stated=body.max_output_tokens is not None)
     response_id = f"resp_{secrets.token_hex(12)}"
     items = ResponseItems(body, response_id, int(time.time()), adapter or service.settings.name)
