@@ -24,3 +24,12 @@ def test_who_says_it(
     assert threads.set_thread_environment(argument) == want
     assert environment["MKL_NUM_THREADS"] == environment["NUMBA_NUM_THREADS"] == str(want)
     assert environment["OMP_NUM_THREADS"] == (omp or str(want))
+
+
+@pytest.mark.parametrize("said", [None, "7"])
+def test_what_libraries_keep_for_each_shape_is_bounded(said: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {} if said is None else {"LRU_CACHE_CAPACITY": said}
+    monkeypatch.setattr(threads.os, "environ", environment)
+    threads.set_thread_environment(1)
+    assert environment["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "256"
+    assert environment["LRU_CACHE_CAPACITY"] == (said or "16")
