@@ -12,10 +12,10 @@ _AS_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "NUMBA_
 
 _KEPT_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACITY": "16"}
 """oneDNN, and PyTorch's layer over it, each keep the kernels of the last so many shapes of a product, 1,024 if nobody says
-otherwise. A shape takes up to 0.3 MB in each, so that a process that serves prompts of all lengths grows for thousands of requests
-(measured, two products in bfloat16, up to 500 tokens: by 1.1 GB; with these by 0.2 GB, and then it stays). A forward pass has
-fewer than 256 shapes, also with what is decoded beside it; what the outer layer has not kept the inner one has, at no cost that
-could be measured. A kernel that is made again takes 0.2 to 0.5 ms.
+otherwise. A shape takes up to 0.3 MB in each, so that a process that serves prompts of all lengths grows for thousands of
+requests (measured, two products in bfloat16, up to 500 tokens: by 1.1 GB; with these by 0.2 GB, and then it stays). A forward
+pass has fewer than 256 shapes, also with what is decoded beside it; what the outer layer has not kept the inner one has, at no
+cost that could be measured. A kernel that is made again takes 0.2 to 0.5 ms.
 """
 
 

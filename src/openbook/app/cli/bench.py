@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from openbook.app.server.load import Goodput
 
+_SHOWN = {"ttft_ms": "first token", "token_ms": "a token", "gap_ms": "between reads", "request_ms": "request"}
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -32,7 +33,7 @@ def serve(
     output_tokens: Annotated[str, typer.Option("--output-tokens", metavar="A-B")] = "32-128",
     goodput: Annotated[
         str | None,
-        typer.Option("--goodput", metavar="TTFT_MS,ITL_MS", help="Count requests served within these times."),
+        typer.Option("--goodput", metavar="TTFT_MS,TOKEN_MS", help="Count requests served within these times."),
     ] = None,
     quantize: Annotated[str, typer.Option("--quantize", help="Of a model that is served for the occasion.")] = "none",
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="Which model of the server.")] = None,
@@ -41,7 +42,13 @@ def serve(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here too.")
     ] = None,
 ) -> None:
-    """Time to the first token, time between tokens, throughput and goodput of a server under load."""
+    """Time to the first token, time a token, throughput and goodput of a server under load, as its clients see them.
+
+    first token: from the request to the first text (TTFT). a token: of each request, the time from its first token to its last,
+    divided by the tokens behind the first (TPOT). between reads: from one read that brought text to the next; a read may bring
+    several tokens. request: to the last token. Each at p50, p95 and p99. goodput: requests a second whose first token and whose
+    time a token are within the limits.
+    """
     import asyncio
     import json
 
@@ -96,7 +103,7 @@ def _goodput(text: str | None) -> Goodput | None:
     try:
         first, next_ = (float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{text!r} is no pair of times", "write TTFT_MS,ITL_MS, e.g. 500,50") from None
+        raise UsageError(f"{text!r} is no pair of times", "write TTFT_MS,TOKEN_MS, e.g. 500,50") from None
     return Goodput(first, next_)
 
 
@@ -136,12 +143,12 @@ def _print(figures: dict[str, Any]) -> None:
         f"{figures['requests']} requests in {figures['seconds']} s, {figures['errors']} errors; "
         f"{figures['output_tokens_per_s']} output tokens/s, {figures['requests_per_s']} requests/s"
     )
-    for name, what in (("ttft_ms", "first token"), ("inter_token_ms", "between tokens"), ("request_ms", "request")):
+    for name, what in _SHOWN.items():
         shown = "  ".join(f"{key} {value:9.1f} ms" for key, value in figures[name].items())
         print(f"{what:15} {shown}")
     if "goodput" in figures:
         good = figures["goodput"]
         print(
             f"goodput         {good['requests_per_s']} requests/s ({good['share']:.0%}) with the first token within "
-            f"{good['ttft_ms']:g} ms and {good['itl_ms']:g} ms a token"
+            f"{good['ttft_ms']:g} ms and {good['token_ms']:g} ms a token"
         )

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import httpx
@@ -21,10 +22,13 @@ _CALIBRATION_WORDS = 64
 
 
 class Goodput(NamedTuple):
-    """What counts as served well: the first token and, on average, the next ones within so many milliseconds."""
+    """What counts as served well: the first token and, on average, each behind it within so many milliseconds."""
 
     ttft_ms: float
-    itl_ms: float
+    token_ms: float
+
+    def holds(self, timing: Timing) -> bool:
+        return 1e3 * timing.ttft_s <= self.ttft_ms and 1e3 * (timing.token_s or 0.0) <= self.token_ms
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Load:
 
 @dataclass
 class Timing:
-    """Of one request, in seconds. `gaps_s`: between its pieces of text."""
+    """Of one request, in seconds, as its client saw it. `gaps_s`: between two reads that brought text, however many tokens."""
 
     ttft_s: float = 0.0
     whole_s: float = 0.0
@@ -50,9 +54,11 @@ class Timing:
     error: str = ""
 
     @property
-    def itl_s(self) -> float:
-        """Seconds a token behind the first."""
-        return (self.whole_s - self.ttft_s) / max(self.output_tokens - 1, 1)
+    def token_s(self) -> float | None:
+        """A token behind the first: (last - first) / (n - 1). None where all came at once, which says nothing of each."""
+        return (
+            (self.whole_s - self.ttft_s) / (self.output_tokens - 1) if self.gaps_s and self.output_tokens > 1 else None
+        )
 
 
 async def run_load(
@@ -114,34 +120,38 @@ async def _ask(http: httpx.AsyncClient, model: str, prompt: str, length: int) ->
         "stream_options": {"include_usage": True},
         "ignore_eos": True,
     }
-    timing = Timing()
-    begun = last = time.perf_counter()
+    timing, text_at_s = Timing(), [time.perf_counter()]
     try:
         async with http.stream("POST", "completions", json=body) as answer:
             if answer.status_code != 200:
                 await answer.aread()
                 return Timing(error=f"{answer.status_code}: {answer.text[:200]}")
-            async for line in answer.aiter_lines():
-                if not line.startswith("data: {"):
-                    continue
-                said = json.loads(line.removeprefix("data: "))
-                if "error" in said:
-                    return Timing(error=str(said["error"])[:200])
-                if said.get("usage"):
-                    timing.prompt_tokens = said["usage"]["prompt_tokens"]
-                    timing.output_tokens = said["usage"]["completion_tokens"]
-                if not any(choice.get("text") for choice in said.get("choices", ())):
-                    continue
-                now = time.perf_counter()
-                if timing.ttft_s == 0.0:
-                    timing.ttft_s = now - begun
-                else:
-                    timing.gaps_s.append(now - last)
-                last = now
+            rest = b""
+            async for read in answer.aiter_bytes():
+                *lines, rest = (rest + read).split(b"\n")
+                if sum(_has_text(line, timing) for line in lines):
+                    text_at_s.append(time.perf_counter())
+                if timing.error:
+                    return timing
     except httpx.HTTPError as error:
         return Timing(error=f"{type(error).__name__}: {error}")
-    timing.whole_s = last - begun
+    begun_s, *reads_s = text_at_s
+    timing.ttft_s, timing.whole_s = text_at_s[min(1, len(reads_s))] - begun_s, text_at_s[-1] - begun_s
+    timing.gaps_s = [after - before for before, after in pairwise(reads_s)]
     return timing
+
+
+def _has_text(line: bytes, timing: Timing) -> bool:
+    """Whether an event brings text; usage and errors are noted."""
+    if not line.startswith(b"data: {"):
+        return False
+    said = json.loads(line.removeprefix(b"data: "))
+    if "error" in said:
+        timing.error = str(said["error"])[:200]
+    if said.get("usage"):
+        timing.prompt_tokens = said["usage"]["prompt_tokens"]
+        timing.output_tokens = said["usage"]["completion_tokens"]
+    return any(choice.get("text") for choice in said.get("choices", ()))
 
 
 def summary(timings: Sequence[Timing], seconds: float, goodput: Goodput | None = None) -> dict[str, Any]:
@@ -157,14 +167,15 @@ def summary(timings: Sequence[Timing], seconds: float, goodput: Goodput | None =
         "output_tokens_per_s": round(output / seconds, 2),
         "requests_per_s": round(len(good) / seconds, 3),
         "ttft_ms": percentiles_ms([one.ttft_s for one in good]),
-        "inter_token_ms": percentiles_ms([gap for one in good for gap in one.gaps_s]),
+        "token_ms": percentiles_ms([one.token_s for one in good if one.token_s is not None]),
+        "gap_ms": percentiles_ms([gap for one in good for gap in one.gaps_s]),
         "request_ms": percentiles_ms([one.whole_s for one in good]),
     }
     if goodput is not None:
-        within = [one for one in good if one.ttft_s * 1e3 <= goodput.ttft_ms and one.itl_s * 1e3 <= goodput.itl_ms]
+        within = [one for one in good if goodput.holds(one)]
         found["goodput"] = {
             "ttft_ms": goodput.ttft_ms,
-            "itl_ms": goodput.itl_ms,
+            "token_ms": goodput.token_ms,
             "share": round(len(within) / max(len(timings), 1), 4),
             "requests_per_s": round(len(within) / seconds, 3),
         }
