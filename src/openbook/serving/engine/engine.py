@@ -28,7 +28,7 @@ from openbook.serving.engine.loading import (
 )
 from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
 from openbook.serving.engine.outputs import Output, outputs
-from openbook.serving.engine.speculate.draft import DraftProposer
+from openbook.serving.engine.speculate.draft import DraftProposer, relative_cost
 from openbook.serving.engine.speculate.ngram import NgramProposer
 from openbook.serving.engine.speculate.proposer import Proposer
 from openbook.serving.engine.speculate.speculation import Speculation
@@ -96,6 +96,7 @@ class Engine:
         limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
         end_tokens = end_tokens_of(directory, model)
         draft = None if speculate in (None, "ngram") else draft_for(Path(str(speculate)), directory, model)
+        cost = 0.0 if draft is None else relative_cost(draft, model)
         phases.end("read")
         precision = precision_of(model, quantize)
         if model.causal:
@@ -108,7 +109,7 @@ class Engine:
         blocks = num_blocks(block, limit, max_num_seqs, kv_cache_gb) if model.causal else 1
         proposer: Proposer | None = NgramProposer() if speculate == "ngram" else None
         if draft is not None:
-            proposer = DraftProposer(draft, blocks, BLOCK_SIZE, stored, max_step_tokens)
+            proposer = DraftProposer(draft, blocks, BLOCK_SIZE, stored, max_step_tokens, cost)
         core = EngineCore(
             model,
             num_blocks=blocks,

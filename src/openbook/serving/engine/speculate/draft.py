@@ -18,20 +18,39 @@ from openbook.serving.engine.sampler import draw, is_greedy, likeliest, uniform_
 from openbook.serving.engine.sequence import Sequence
 from openbook.serving.engine.speculate.proposer import Asked
 
+LAYER_WEIGHTS = 1 << 20
+"""What a layer takes besides reading its weights, in weights that are read meanwhile: small models are mostly that."""
+
+
+def relative_cost(draft: Family, model: Family) -> float:
+    """Of one token by `draft`, in tokens by `model`, as far as their sizes tell. Both as they were read, before `prepare`."""
+    mine, theirs = (
+        sum(one.numel() for one in each.parameters()) + LAYER_WEIGHTS * each.config.num_layers
+        for each in (draft, model)
+    )
+    return float(mine / theirs)
+
 
 class DraftProposer:
-    """`model` proposes for one with the same vocabulary. `max_step_tokens`: it reads no more of prompts at a step.
+    """`model` proposes for one with the same vocabulary. `max_step_tokens`: it reads no more of prompts at a step. `cost`: see
+    `Proposer`.
 
     It computes a prompt by itself, when it first proposes behind it: blocks that the engine found in its cache may hold nothing
     of the draft's.
     """
 
     def __init__(
-        self, model: Family, num_blocks: int, block_size: int, kv_dtype: torch.dtype, max_step_tokens: int
+        self,
+        model: Family,
+        num_blocks: int,
+        block_size: int,
+        kv_dtype: torch.dtype,
+        max_step_tokens: int,
+        cost: float = 0.0,
     ) -> None:
         if not model.causal:
             raise UsageError(f"a {model.config.model_type} model cannot draft", "take a small decoder")
-        self.model, self._max_step_tokens = model, max_step_tokens
+        self.model, self._max_step_tokens, self.cost = model, max_step_tokens, cost
         self._runner = Runner(model, num_blocks, block_size, kv_dtype)
 
     @property

@@ -20,6 +20,8 @@ LEAST, MOST = 2, 5
 class NgramProposer:
     """Looks in prompt and answer of the sequence itself."""
 
+    cost = 0.0
+
     def __init__(self) -> None:
         self._known: dict[int, _Tokens] = {}
 

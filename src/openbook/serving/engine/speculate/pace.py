@@ -11,28 +11,38 @@ Measured for int8 on two cores, a model of half a billion weights: 26 ms for one
 """
 MARGIN = 1.1
 """Checking guesses costs a little besides: copies of logits, several draws."""
-WINDOW, LEAST, REST = 48, 12, 64
-"""Proposed tokens that are looked back at, that a judgement takes, and steps without proposals before it tries again."""
+WINDOW, LEAST = 48, 12
+"""Proposed tokens that are looked back at, and that a judgement takes."""
+REST, LONGEST_REST = 64, 1_024
+"""Steps without proposals before it tries again: twice as many each time that it did not pay, so that trying costs ever less."""
 
 
 class Pace:
-    """Of one sequence: the last proposals, and how long it still rests."""
+    """Of one sequence: the last proposals, and how long it still rests. `cost`: see `Proposer`."""
 
-    def __init__(self) -> None:
+    def __init__(self, cost: float = 0.0) -> None:
+        self._cost = cost
         self._rounds: deque[tuple[int, int]] = deque()
         self._proposed = self._accepted = 0
-        self._rest = 0
+        self._rest, self._next_rest = 0, REST
 
     def pays(self, num_running: int) -> bool:
-        """To be asked once a step. With B sequences a proposal pays when more than B / (FREE_ROWS + B) of them are accepted."""
+        """To be asked once a step.
+
+        With B sequences a proposal pays when the share that is accepted is above B / (FREE_ROWS + B), what checking one takes of
+        a step, and the cost of making one.
+        """
         if self._rest:
             self._rest -= 1
             return False
-        if self._proposed < LEAST or self._accepted * (FREE_ROWS + num_running) > MARGIN * self._proposed * num_running:
+        needed = MARGIN * (num_running / (FREE_ROWS + num_running) + self._cost)
+        if needed < 1 and (self._proposed < LEAST or self._accepted > needed * self._proposed):
+            if self._proposed >= LEAST:
+                self._next_rest = REST
             return True
         self._rounds.clear()
         self._proposed = self._accepted = 0
-        self._rest = REST
+        self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, LONGEST_REST)
         return False
 
     def note(self, proposed: int, accepted: int) -> None:

@@ -18,6 +18,11 @@ class Asked(NamedTuple):
 class Proposer(Protocol):
     """Its guesses decide how fast an answer comes, never which: see `Speculation`."""
 
+    @property
+    def cost(self) -> float:
+        """Of making one proposal, in steps of the model that write one token."""
+        ...
+
     def propose(self, asked: Items[Asked]) -> list[list[int]]:
         """For each at most so many tokens; none where there is nothing to go by."""
         ...

@@ -29,8 +29,11 @@ class Speculation:
         """Before a plan: for how many tokens of each sequence there should be room."""
         each = [sequence for sequence in running if sequence.num_to_compute == 1 and sequence.status == "running"]
         for sequence in each:
-            pace = self._paces.setdefault(sequence.number, Pace())
+            pace = self._pace(sequence.number)
             sequence.num_wished = self.most if pace.pays(len(each)) else 0
+
+    def _pace(self, number: int) -> Pace:
+        return self._paces.setdefault(number, Pace(self.proposer.cost))
 
     def filled(self, plan: StepPlan, sequences: Mapping[int, Sequence]) -> StepPlan:
         """The plan with the proposals, where it has room for them."""
