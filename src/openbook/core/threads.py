@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from openbook.core.openmp import share_openmp
 from openbook.core.paths import home
 
 _AS_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "NUMBA_CPU_NAME": "haswell"}
@@ -57,4 +58,6 @@ def set_thread_environment(threads: int | None = None) -> int:
     if os.environ.get("OPENBOOK_ISA") == "avx2":
         for name, value in _AS_AVX2.items():
             os.environ.setdefault(name, value)
+    if os.environ["NUMBA_THREADING_LAYER"] == "omp":
+        share_openmp()
     return count
