@@ -26,18 +26,17 @@ _f = np.float32
 @njit(**INLINE)
 def _exponentials(scores, first, end, padded):
     """scores[:padded] = exp(score - the largest) in [first, end), 0 elsewhere; their sum."""
-    high = scores[first]
-    for t in range(first, end):
-        high = larger(high, scores[t])
+    seen = scores[first:end]  # counted from 0: LLVM makes vectors of no loop whose index might be negative
+    high = seen[0]
+    for t in range(len(seen)):
+        high = larger(high, seen[t])
     total = _f(0.0)
-    for t in range(first, end):
-        value = exp(scores[t] - high)
-        scores[t] = value
+    for t in range(len(seen)):
+        value = exp(seen[t] - high)
+        seen[t] = value
         total += value
-    for t in range(first):
-        scores[t] = _f(0.0)
-    for t in range(end, padded):
-        scores[t] = _f(0.0)
+    scores[:first] = _f(0.0)
+    scores[end:padded] = _f(0.0)
     return total
 
 
@@ -126,11 +125,10 @@ def make(way: Way) -> Kernels:
         ahead_at = ahead.ctypes.data
         for t in range(tokens):
             for h in range(shared):
-                source = qkv[first + t]
+                source = qkv[first + t, (head + h) * D : (head + h + 1) * D]
                 target = queries[t * shared + h]
-                at = (head + h) * D
                 for j in range(D):
-                    target[j] = rounded(source[at + j] * scale)
+                    target[j] = rounded(source[j] * scale)
         for row in range(rows, height):
             for j in range(D):
                 queries[row, j] = number(0)
@@ -184,10 +182,9 @@ def make(way: Way) -> Kernels:
             for h in range(shared):
                 row = t * shared + h
                 inverse = _f(1.0) / sums[row]
-                target = out[first + t]
-                at = (head + h) * D
+                source, target = mixed[row], out[first + t, (head + h) * D : (head + h + 1) * D]
                 for j in range(D):
-                    target[at + j] = mixed[row, j] * inverse
+                    target[j] = source[j] * inverse
 
     if way == "float32":
 

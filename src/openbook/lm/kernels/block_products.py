@@ -16,7 +16,7 @@ from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.group_tile import group_tile
 from openbook.lm.kernels.int8_linear import COLUMNS
 from openbook.lm.kernels.product_tile import bfloat16_tile, product_tile
-from openbook.lm.kernels.rows import quantize_row
+from openbook.lm.kernels.rows import quantize_row, sum_groups
 
 _LOW = 3  # rows x 4 panels, once as integers and once as floats
 _HEIGHT = 6  # 6 rows x 4 panels are 24 of the 32 vector registers
@@ -48,13 +48,8 @@ def _prepare4(source, n, ready, row):
     own = q[row]
     steps[row], lows[row] = quantize_row(source, n, own)
     whole = (n + group - 1) // group
-    for j in range(n, whole * group):
-        own[j] = np.uint8(0)
-    for g in range(whole):
-        total = np.int32(0)
-        for j in range(g * group, (g + 1) * group):
-            total += np.int32(own[j])
-        totals[row, g] = np.float32(total)
+    own[n : whole * group] = np.uint8(0)
+    sum_groups(own[: whole * group], group, totals[row])
 
 
 def _int8(adds: bool) -> Any:

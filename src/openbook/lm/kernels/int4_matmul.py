@@ -20,6 +20,7 @@ from numba.extending import intrinsic
 
 from openbook.lm.kernels.int8_linear import COLUMNS, ROWS
 from openbook.lm.kernels.int8_matmul import _PARALLEL
+from openbook.lm.kernels.rows import sum_groups
 from openbook.lm.kernels.vector import _F32X16, _I32X16, _I64, _load, _multiply_add, _spread, dot_tile
 
 _many = dot_tile(ROWS, COLUMNS // 16)
@@ -91,11 +92,7 @@ def _add_group(typing_context, sums, steps, zeros, total, out):
 def group_totals(x, group, out):
     """out: (M, G) float32, the sum of each group of x: (M, G * group) u8."""
     for row in prange(x.shape[0]):
-        for g in range(out.shape[1]):
-            total = np.int32(0)
-            for k in range(g * group, (g + 1) * group):
-                total += np.int32(x[row, k])
-            out[row, g] = np.float32(total)
+        sum_groups(x[row], group, out[row])
 
 
 @njit(**_PARALLEL)
@@ -140,5 +137,6 @@ def int4_matmul(x, low_steps, lows, totals, weight, steps, zeros, offset, bias, 
                 _add_group(sums_at, step_at, zero_at, totals[row, g], block_at + row * out_stride)
         for row in range(M):
             low_step, low = low_steps[row], lows[row]
-            for j in range(column, column + COLUMNS):
-                out[row, j] = out[row, j] * low_step + (low * offset[j] + bias[j])
+            own, offsets, biases = out[row, column:], offset[column:], bias[column:]
+            for j in range(COLUMNS):
+                own[j] = own[j] * low_step + (low * offsets[j] + biases[j])

@@ -76,6 +76,19 @@ def quantize_row(row, n, out):
 
 
 @njit(**INLINE)
+def sum_groups(codes, group, out):
+    """out[g] = the sum of each `group` neighbours of codes (n,) u8, n a multiple of it."""
+    for g in range(len(codes) // group):
+        own = codes[
+            g * group : (g + 1) * group
+        ]  # counted from 0: LLVM makes vectors of no loop whose index might be negative
+        total = np.int32(0)
+        for j in range(group):
+            total += np.int32(own[j])
+        out[g] = np.float32(total)
+
+
+@njit(**INLINE)
 def add_norm_row(row, added, n, weight, bias, eps):
     """row[:n] = LayerNorm(row + added) * weight + bias, the variance biased and taken about the mean."""
     total = _ZERO
