@@ -166,6 +166,7 @@ async def response_whole(answers: Answers, items: ResponseItems) -> dict[str, An
 
 
 def _heading(asked: ResponseBody, response_id: str, created: int, model: str) -> dict[str, Any]:
+    """The specification has no null for `user` and `usage`: they come when there is something to say."""
     said = asked.model_dump(by_alias=True, exclude_none=True)
     return {
         "id": response_id,
@@ -191,9 +192,7 @@ def _heading(asked: ResponseBody, response_id: str, created: int, model: str) ->
         "top_logprobs": asked.top_logprobs or 0,
         "top_p": 1.0 if asked.top_p is None else asked.top_p,
         "truncation": "disabled",
-        "usage": None,
-        "user": asked.user,
-    }
+    } | ({} if asked.user is None else {"user": asked.user})
 
 
 def _usage(usage: Usage) -> dict[str, Any]:
