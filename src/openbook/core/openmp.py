@@ -31,13 +31,16 @@ def share_openmp() -> None:
     runtime, layer = _file("torch", "lib/libgomp.so.1"), _file("numba", "np/ufunc/omppool*.so")
     if layer is None:
         return
-    try:
-        if runtime is not None:
+    if runtime is not None:
+        try:
             ctypes.CDLL(str(runtime))
             if _load(layer):
                 return
+        except (OSError, ImportError) as error:
+            _log.info("numba cannot share torch's OpenMP (%s)", error)
+    try:
         ctypes.CDLL(_ASKED.strip(b"\0").decode())
-    except (OSError, ImportError) as error:
+    except OSError as error:
         _log.warning("numba finds no OpenMP (%s): install libgomp, e.g. `apt-get install libgomp1`", error)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+from openbook.core.kernel_cache import choose_kernel_cache
 from openbook.core.openmp import share_openmp
-from openbook.core.paths import home
 
 _AS_AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "NUMBA_CPU_NAME": "haswell"}
 """What has the libraries compute as on a processor without AVX-512."""
@@ -51,10 +50,7 @@ def set_thread_environment(threads: int | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     for name, value in _KEPT_SHAPES.items():
         os.environ.setdefault(name, value)
-    if not os.access(
-        Path(__file__).parent, os.W_OK
-    ):  # an installed package: compiled kernels are kept with the user's things
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(home() / "cache" / "numba"))
+    choose_kernel_cache()
     if os.environ.get("OPENBOOK_ISA") == "avx2":
         for name, value in _AS_AVX2.items():
             os.environ.setdefault(name, value)

@@ -32,8 +32,10 @@ def main(fd: int) -> None:
     setup = receive(reader)
     set_thread_environment(setup["threads"])
     from openbook.assistant.desk import Library
+    from openbook.lm.kernels.cache_files import guard_cache_files
     from openbook.serving.endpoint import Endpoint
 
+    guard_cache_files()
     library = Library.open(setup["library"], create=False, precision=setup["precision"])
 
     def answer(call: list[Any]) -> dict[str, Any]:

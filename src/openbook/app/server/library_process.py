@@ -29,6 +29,9 @@ def main(fd: int) -> None:
     reader = connection.makefile("rb")
     setup = receive(reader)
     set_thread_environment(setup["threads"])
+    from openbook.lm.kernels.cache_files import guard_cache_files
+
+    guard_cache_files()
     answer_calls(connection, reader, _Models(setup["embedder"], setup["reranker"]).answer)
 
 

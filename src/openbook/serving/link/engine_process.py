@@ -7,8 +7,10 @@ exit code 1 when the engine stopped by itself.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -36,6 +38,7 @@ def main(fd: int) -> None:
         share_processors()
         threads = set_thread_environment(settings.threads)
         outbox = Outbox(connection)
+        threading.Thread(target=_end_with, args=(connection, is_loaded := threading.Event()), daemon=True).start()
         try:
             begun = time.monotonic()
             engine, facts = _start(settings, threads, outbox)
@@ -44,6 +47,7 @@ def main(fd: int) -> None:
             sys.exit(1)
         facts["phases_s"]["total"] = time.monotonic() - begun
         outbox.loop = engine.loop
+        is_loaded.set()
         outbox.send(["ready", facts])
         server = Requests(engine.loop, outbox)
         while (said := receive(reader)) is not None:
@@ -54,14 +58,25 @@ def main(fd: int) -> None:
     os._exit(1 if stopped_by_itself else 0)  # threads of OpenMP and numba have nothing left to say
 
 
+def _end_with(connection: socket.socket, is_loaded: threading.Event) -> None:
+    """Ends the process when the other side goes while the model is loading. Later the main thread reads, and sees it."""
+    poll = select.poll()
+    poll.register(connection, select.POLLHUP)
+    poll.poll()
+    if not is_loaded.is_set():
+        os._exit(1)
+
+
 def _start(settings: EngineSettings, threads: int, outbox: Outbox) -> tuple[Engine, dict[str, Any]]:
     phases: dict[str, float] = {}
     with _Phase("import", phases, outbox):
         import torch
 
+        from openbook.lm.kernels.cache_files import guard_cache_files
         from openbook.serving.engine.engine import Engine
 
         torch.set_num_threads(threads)
+        guard_cache_files()
     with _Phase("load", {}, outbox):
         given = asdict(settings)
         given.pop("threads")
