@@ -326,7 +326,7 @@ def serving(found: dict[str, Any], language: Language) -> str:
 
 def _alone(found: dict[str, Any], language: Language) -> str:
     step, prefix = found["step"], found["prefix"]
-    return say(
+    text = say(
         language,
         f"A step of 32 sequences takes {step['step']:.1f} ms, of which {100 * step['share_beside_forward']:.1f} % are no forward "
         f"pass (planning, input, choosing tokens). A prefix of 1,000 tokens that is known makes the first token "
@@ -336,6 +336,60 @@ def _alone(found: dict[str, Any], language: Language) -> str:
         f"（调度、输入、选词元）。已知的 1,000 词元前缀使首个词元快 {prefix['ratio']:.1f} 倍"
         f"（{1e3 * prefix['shared_s']:.0f} 毫秒）。缓存占用的槽位中有 {100 * found['kv_waste']:.1f} % 未存词元。",
     )
+    return text + (_http(found["http"], language) if "http" in found else "")
+
+
+def _http(found: dict[str, float], language: Language) -> str:
+    whole, streamed = (f"{100 * found[name]:.1f} %" for name in ("costs", "streamed_costs"))
+    return say(
+        language,
+        f" Over HTTP the 32 requests lose {whole} of the tokens a second of the Python API, streamed {streamed} (the client on "
+        f"the same cores).",
+        f"经 HTTP，32 个请求每秒的词元比 Python 接口少 {whole}，流式少 {streamed}（客户端占用同样的核）。",
+    )
+
+
+def speculation(found: dict[str, Any], language: Language) -> str:
+    """Answers that copy, then drafts."""
+    kinds = {
+        "quotes": say(language, "quotations", "引文"),
+        "edits": say(language, "edited code", "修改代码"),
+        "new text": say(language, "new text", "新文本"),
+    }
+    drafts = {
+        "a trained draft": say(language, "trained on the same texts", "同样文本上训练"),
+        "a trained draft, temperature 1": say(language, "the same, temperature 1", "同上，温度 1"),
+        "an untrained draft": say(language, "untrained", "未经训练"),
+        "a trained draft, 0.5B": say(
+            language, "trained, its answers at the cost of 0.5B", "训练过的，以 0.5B 的代价重放其回答"
+        ),
+        "an untrained draft, 0.5B": say(language, "untrained, the same", "未经训练的，同上"),
+    }
+    columns = [
+        say(language, "tokens/s without guesses", "无猜测，词元/秒"),
+        say(language, "with", "有猜测"),
+        say(language, "ratio", "比值"),
+        say(language, "right", "命中"),
+        say(language, "guesses", "猜测数"),
+    ]
+    together = say(language, ", 8 at once", "，8 个同时")
+    copied = [
+        [title + extra, *_guesses(found["ngram"][kind][way])]
+        for kind, title in kinds.items()
+        for way, extra in (("alone", ""), ("together", together))
+    ]
+    drafted = [[title, *_guesses(found["draft"][kind])] for kind, title in drafts.items()]
+    first = table(
+        [say(language, "n-grams, Qwen2.5-0.5B's shape in int8", "n-gram，Qwen2.5-0.5B 的形状，int8"), *columns], copied
+    )
+    second = table([say(language, "a draft of 1M for a model of 5M", "1M 草稿，5M 模型"), *columns], drafted)
+    return f"{first}\n\n{second}"
+
+
+def _guesses(one: dict[str, float]) -> list[str]:
+    share = f"{100 * one['accepted'] / one['proposed']:.0f} %" if one["proposed"] else "–"
+    speeds = [f"{one[name]:,.0f}" for name in ("plain_tokens_per_second", "guessing_tokens_per_second")]
+    return [*speeds, f"{one['ratio']:.2f}", share, f"{one['proposed']:,}"]
 
 
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
@@ -369,6 +423,12 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ..
         "Serving the shape of Qwen2.5-0.5B (`benchmarks/serving.py`)",
         "服务：Qwen2.5-0.5B 的形状（`benchmarks/serving.py`）",
         serving,
+    ),
+    (
+        "speculation",
+        "Speculation (`benchmarks/speculation.py`)",
+        "推测解码（`benchmarks/speculation.py`）",
+        speculation,
     ),
 )
 

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm.checkpoints import byte_tokenizer, tiny
+from lm.checkpoints import TINY, byte_tokenizer, tiny
 from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
 from openbook.lm.generate import generate
+from openbook.lm.load import new_model
 from openbook.serving import Engine
 from openbook.serving.engine.core import EngineCore
-from openbook.serving.engine.speculate.draft import DraftProposer
+from openbook.serving.engine.speculate.draft import DraftProposer, relative_cost
 from openbook.serving.engine.speculate.ngram import NgramProposer
 from openbook.serving.engine.speculate.proposer import Asked
 from openbook.serving.engine.speculate.speculation import Speculation
@@ -241,3 +242,19 @@ def test_a_draft_with_other_tokens_is_refused(tmp_path: Path) -> None:
         Engine.load(tmp_path / "large", speculate=tmp_path / "draft")
     with pytest.raises(UsageError, match="num_speculative is 0"):
         Engine.load(tmp_path / "large", speculate="ngram", num_speculative=0)
+
+
+def test_a_draft_that_costs_as_much_as_the_model_is_not_asked() -> None:
+    one = model("llama")
+    assert relative_cost(one, one) == 1.0
+    for cost, asks in ((1.0, False), (0.2, True)):
+        speculation = Speculation(DraftProposer(one, 64, 4, one.dtype, 64, cost), 4)
+        engine = EngineCore(one, num_blocks=64, block_size=4, speculation=speculation)
+        engine.add([1, 2, 3], SamplingParams(max_tokens=20))
+        finish(engine)
+        assert bool(speculation.num_proposed) == asks
+
+
+def test_a_smaller_draft_costs_less() -> None:
+    large, small = (new_model(TINY | {"num_hidden_layers": layers}, seed=1) for layers in (4, 1))
+    assert 0.2 < relative_cost(small, large) < 0.4 and relative_cost(large, small) > 2.5

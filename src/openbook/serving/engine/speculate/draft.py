@@ -18,8 +18,11 @@ from openbook.serving.engine.sampler import draw, is_greedy, likeliest, uniform_
 from openbook.serving.engine.sequence import Sequence
 from openbook.serving.engine.speculate.proposer import Asked
 
-LAYER_WEIGHTS = 1 << 20
-"""What a layer takes besides reading its weights, in weights that are read meanwhile: small models are mostly that."""
+LAYER_WEIGHTS = 3 << 20
+"""What a layer takes besides reading its weights, in weights that are read meanwhile: small models are mostly that.
+
+Measured, one token in float32: 0.95 ms with 4 layers and 0.8 million weights, 1.65 ms with 6 and 4.4 million.
+"""
 
 
 def relative_cost(draft: Family, model: Family) -> float:
