@@ -17,7 +17,7 @@ from openbook.lm.kernels.cache_tiles import BLOCK, Way, mix_tile, score_tile
 from openbook.lm.kernels.cpu import cpu_features
 from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.rows import INLINE, exp
-from openbook.lm.kernels.vector import larger
+from openbook.lm.kernels.vector import by_height, larger
 
 HEIGHT = 8  # query rows that are computed together
 _f = np.float32
@@ -78,32 +78,7 @@ def make(way: Way) -> Kernels:
     rounded = narrowed if way == "pairs" else _kept
     weights_of = _narrow_rows if way == "pairs" else _same_rows
     score1, score2, score4, score8 = (score_tile(rows, way) for rows in (1, 2, 4, 8))
-    mix1x1, mix1x2, mix1x4 = (mix_tile(1, panels, way) for panels in (1, 2, 4))
-    mix2x1, mix2x2, mix2x4 = (mix_tile(2, panels, way) for panels in (1, 2, 4))
-    mix4x1, mix4x2, mix4x4 = (mix_tile(4, panels, way) for panels in (1, 2, 4))
-
-    @njit(nogil=True, error_model="numpy", boundscheck=False)
-    def mix(rows, panels, weights, stride, table, count, values, block_stride, D, out, out_stride):
-        if rows > 2:
-            if panels == 4:
-                mix4x4(weights, stride, table, count, values, block_stride, D, out, out_stride)
-            elif panels == 2:
-                mix4x2(weights, stride, table, count, values, block_stride, D, out, out_stride)
-            else:
-                mix4x1(weights, stride, table, count, values, block_stride, D, out, out_stride)
-        elif rows == 2:
-            if panels == 4:
-                mix2x4(weights, stride, table, count, values, block_stride, D, out, out_stride)
-            elif panels == 2:
-                mix2x2(weights, stride, table, count, values, block_stride, D, out, out_stride)
-            else:
-                mix2x1(weights, stride, table, count, values, block_stride, D, out, out_stride)
-        elif panels == 4:
-            mix1x4(weights, stride, table, count, values, block_stride, D, out, out_stride)
-        elif panels == 2:
-            mix1x2(weights, stride, table, count, values, block_stride, D, out, out_stride)
-        else:
-            mix1x1(weights, stride, table, count, values, block_stride, D, out, out_stride)
+    mix1, mix2, mix4 = (by_height([mix_tile(rows, panels, way) for rows in (1, 2, 4, 4)]) for panels in (1, 2, 4))
 
     @njit(nogil=True, error_model="numpy", boundscheck=False)
     def attend(qkv, first, tokens, position, head, shared, D, k_at, v_at, block_stride, table, scale, window, out):
@@ -161,23 +136,19 @@ def make(way: Way) -> Kernels:
         weights = weights_of(scores, rows)
         w_at, w_stride = weights.ctypes.data, width * padded
         for row in range(0, rows, 4):
+            count, w = min(4, rows - row), w_at + row * w_stride
             at = 0
             while at < D:
-                panels = 4 if D - at >= 64 else 2 if D - at >= 32 else 1
-                mix(
-                    min(4, rows - row),
-                    panels,
-                    w_at + row * w_stride,
-                    w_stride,
-                    table_at + 8 * begin,
-                    blocks,
-                    v_at + 4 * at,
-                    block_stride,
-                    D,
-                    m_at + 4 * (row * D + at),
-                    4 * D,
-                )
-                at += 16 * panels
+                values, target = v_at + 4 * at, m_at + 4 * (row * D + at)
+                if D - at >= 64:
+                    mix4(count, w, w_stride, table_at + 8 * begin, blocks, values, block_stride, D, target, 4 * D)
+                    at += 64
+                elif D - at >= 32:
+                    mix2(count, w, w_stride, table_at + 8 * begin, blocks, values, block_stride, D, target, 4 * D)
+                    at += 32
+                else:
+                    mix1(count, w, w_stride, table_at + 8 * begin, blocks, values, block_stride, D, target, 4 * D)
+                    at += 16
         for t in range(tokens):
             for h in range(shared):
                 row = t * shared + h

@@ -17,6 +17,7 @@ from openbook.lm.kernels.group_tile import group_tile
 from openbook.lm.kernels.int8_linear import COLUMNS
 from openbook.lm.kernels.product_tile import bfloat16_tile, product_tile
 from openbook.lm.kernels.rows import quantize_row, sum_groups
+from openbook.lm.kernels.vector import by_height
 
 _LOW = 3  # rows x 4 panels, once as integers and once as floats
 _HEIGHT = 6  # 6 rows x 4 panels are 24 of the 32 vector registers
@@ -53,8 +54,8 @@ def _prepare4(source, n, ready, row):
 
 
 def _int8(adds: bool) -> Any:
-    tile1, tile2, tile3, tile4, tile5 = (product_tile(rows, 0, adds) for rows in range(1, _HEIGHT))
-    tile6 = product_tile(_HEIGHT, 1, adds)
+    whole = product_tile(_HEIGHT, 1, adds)
+    rest = by_height([product_tile(rows, 0, adds) for rows in range(1, _HEIGHT)])
 
     @njit(**_EXACT)
     def multiply(weights, sides, column, k, ready, row, rows, out, out_stride):
@@ -66,30 +67,19 @@ def _int8(adds: bool) -> Any:
         scales = sides.ctypes.data + 4 * column
         offsets, biases = scales + sides.strides[0], scales + 2 * sides.strides[0]
         step, low = steps.ctypes.data + 4 * row, lows.ctypes.data + 4 * row
-        first = 0
-        while first + _HEIGHT <= rows:
+        for first in range(0, rows - _HEIGHT + 1, _HEIGHT):
             ahead = at + (4 + min(first // _HEIGHT, 3)) * panel  # each asks for one panel of the next outputs
-            tile6(at, panel, x, stride, k // 4, ahead, step, low, scales, offsets, biases, out, out_stride)
-            first += _HEIGHT
+            whole(at, panel, x, stride, k // 4, ahead, step, low, scales, offsets, biases, out, out_stride)
             x, out = x + _HEIGHT * stride, out + _HEIGHT * out_stride
             step, low = step + 4 * _HEIGHT, low + 4 * _HEIGHT
-        left = rows - first
-        if left == 1:
-            tile1(at, panel, x, stride, k // 4, 0, step, low, scales, offsets, biases, out, out_stride)
-        elif left == 2:
-            tile2(at, panel, x, stride, k // 4, 0, step, low, scales, offsets, biases, out, out_stride)
-        elif left == 3:
-            tile3(at, panel, x, stride, k // 4, 0, step, low, scales, offsets, biases, out, out_stride)
-        elif left == 4:
-            tile4(at, panel, x, stride, k // 4, 0, step, low, scales, offsets, biases, out, out_stride)
-        elif left == 5:
-            tile5(at, panel, x, stride, k // 4, 0, step, low, scales, offsets, biases, out, out_stride)
+        left = rows % _HEIGHT
+        rest(left, at, panel, x, stride, k // 4, at, step, low, scales, offsets, biases, out, out_stride)
 
     return multiply
 
 
 def _int4(adds: bool) -> Any:
-    tile1, tile2, tile3 = (group_tile(rows, adds) for rows in range(1, _LOW + 1))
+    tile = by_height([group_tile(rows, adds) for rows in range(1, _LOW + 1)])
 
     @njit(**_EXACT)
     def multiply(weights, sides, column, k, ready, row, rows, out, out_stride):
@@ -103,61 +93,11 @@ def _int4(adds: bool) -> Any:
         offsets = sides.ctypes.data + sides.strides[0] + 4 * column
         biases = offsets + sides.strides[0]
         step, low = steps.ctypes.data + 4 * row, lows.ctypes.data + 4 * row
-        first = 0
-        while first + _LOW <= rows:
-            tile3(
-                codes,
-                halves,
-                groups,
-                group,
-                x,
-                stride,
-                total,
-                total_stride,
-                step,
-                low,
-                offsets,
-                biases,
-                out,
-                out_stride,
-            )
-            first += _LOW
+        for first in range(0, rows, _LOW):
+            tile(min(_LOW, rows - first), codes, halves, groups, group, x, stride, total, total_stride, step, low, offsets,
+                 biases, out, out_stride)  # fmt: skip
             x, out, total = x + _LOW * stride, out + _LOW * out_stride, total + _LOW * total_stride
             step, low = step + 4 * _LOW, low + 4 * _LOW
-        if rows - first == 1:
-            tile1(
-                codes,
-                halves,
-                groups,
-                group,
-                x,
-                stride,
-                total,
-                total_stride,
-                step,
-                low,
-                offsets,
-                biases,
-                out,
-                out_stride,
-            )
-        elif rows - first == 2:
-            tile2(
-                codes,
-                halves,
-                groups,
-                group,
-                x,
-                stride,
-                total,
-                total_stride,
-                step,
-                low,
-                offsets,
-                biases,
-                out,
-                out_stride,
-            )
 
     return multiply
 
@@ -170,8 +110,8 @@ def _prepare16(source, n, ready, row):
 
 
 def _bfloat16(adds: bool) -> Any:
-    tile1, tile2, tile3, tile4, tile5 = (bfloat16_tile(rows, 0, adds) for rows in range(1, _HEIGHT))
-    tile6 = bfloat16_tile(_HEIGHT, 1, adds)
+    whole = bfloat16_tile(_HEIGHT, 1, adds)
+    rest = by_height([bfloat16_tile(rows, 0, adds) for rows in range(1, _HEIGHT)])
 
     @njit(**_EXACT)
     def multiply(weights, sides, column, k, ready, row, rows, out, out_stride):
@@ -181,23 +121,11 @@ def _bfloat16(adds: bool) -> Any:
         stride = q.strides[0]
         x = q.ctypes.data + row * stride
         biases = sides.ctypes.data + 4 * column
-        first = 0
-        while first + _HEIGHT <= rows:
+        for first in range(0, rows - _HEIGHT + 1, _HEIGHT):
             ahead = at + (4 + min(first // _HEIGHT, 3)) * panel
-            tile6(at, panel, x, stride, k // 2, ahead, biases, out, out_stride)
-            first += _HEIGHT
+            whole(at, panel, x, stride, k // 2, ahead, biases, out, out_stride)
             x, out = x + _HEIGHT * stride, out + _HEIGHT * out_stride
-        left = rows - first
-        if left == 1:
-            tile1(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
-        elif left == 2:
-            tile2(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
-        elif left == 3:
-            tile3(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
-        elif left == 4:
-            tile4(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
-        elif left == 5:
-            tile5(at, panel, x, stride, k // 2, 0, biases, out, out_stride)
+        rest(rows % _HEIGHT, at, panel, x, stride, k // 2, at, biases, out, out_stride)
 
     return multiply
 

@@ -7,198 +7,28 @@ A row's numbers depend on that row and on its own keys and values alone. Referen
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
 
-from openbook.lm.kernels import block_attention
 from openbook.lm.kernels.block_products import BFLOAT16, INT4, INT8, Product
 from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.int8_linear import COLUMNS
+from openbook.lm.kernels.layer_attention import make_attention
+from openbook.lm.kernels.layer_rows import CHUNK, make_rows
 from openbook.lm.kernels.likeliest import highest
-from openbook.lm.kernels.rows import INLINE, exp
+from openbook.lm.kernels.rows import INLINE
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
 _PARALLEL: dict[str, Any] = {**_OPTIONS, "parallel": True}
-_PART: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
-_PARALLEL_PART: dict[str, Any] = {**_PART, "parallel": True}
-_CHUNK = 48  # rows of the gated part that stay in the first cache
-BLOCK = 16  # of tokens, in the cache
-_FEW = 3  # below it rows are not worth a second thread
 _f = np.float32
-
-
-@njit(**INLINE)
-def _normalise(row, weight, eps, out):
-    """out = row / sqrt(mean(row^2) + eps) * weight"""
-    n = len(weight)
-    square = _f(0.0)
-    for j in range(n):
-        square += row[j] * row[j]
-    scale = _f(1.0) / np.sqrt(square / _f(n) + eps)
-    for j in range(n):
-        out[j] = row[j] * scale * weight[j]
-
-
-@njit(**INLINE)
-def _turn(head, cos, sin):
-    """A head in place: pairs (i, i + D/2) by the angles."""
-    half = len(head) // 2
-    first, second = head[:half], head[half:]
-    first_cos, first_sin, second_cos, second_sin = cos[:half], sin[:half], cos[half:], sin[half:]
-    for j in range(half):
-        a, b = first[j], second[j]
-        first[j] = a * first_cos[j] - b * first_sin[j]
-        second[j] = b * second_cos[j] + a * second_sin[j]
-
-
-@njit(**INLINE)
-def _silu(x):
-    part = exp(-abs(x))
-    return x / (_f(1.0) + part) * (_f(1.0) if x >= _f(0.0) else part)
-
-
-@njit(**INLINE)
-def _gate(gates, ups):
-    """gates = silu(gates) ups: all rows as one, since a loop over 64 numbers is over before it is at its speed."""
-    for j in range(len(gates)):
-        gates[j] = _silu(gates[j]) * ups[j]
 
 
 @njit(**INLINE)
 def _narrow(source, target):
     for j in range(COLUMNS):
         target[j] = narrowed(source[j])
-
-
-class Rows(NamedTuple):
-    """Parts of a layer that go through all rows, on all threads where there are enough; see `decoder_step`."""
-
-    normed: Any
-    prepared: Any
-    multiplied: Any
-    added: Any
-    gated: Any
-
-
-def make_rows(product: Product) -> Rows:
-    prepare, multiply, add = product
-
-    @njit(**_PART)
-    def normed_row(row, x, weight, eps, work, ready):
-        _normalise(x[row], weight, eps, work[row])
-        prepare(work[row], len(weight), ready, row)
-
-    @njit(**_PARALLEL_PART)
-    def normed(x, weight, eps, work, ready):
-        """x: (N, E) -> each row, normalised, ready to be multiplied."""
-        if len(x) < _FEW:
-            for row in range(len(x)):
-                normed_row(row, x, weight, eps, work, ready)
-        else:
-            for row in prange(len(x)):
-                normed_row(row, x, weight, eps, work, ready)
-
-    @njit(**_PARALLEL_PART)
-    def prepared(source, N, n, ready):
-        """source: (>= N, >= n) -> `n` numbers of each row, ready to be multiplied."""
-        if N < _FEW:
-            for row in range(N):
-                prepare(source[row], n, ready, row)
-        else:
-            for row in prange(N):
-                prepare(source[row], n, ready, row)
-
-    @njit(**_PARALLEL_PART)
-    def multiplied(at, sides, k, ready, N, out):
-        """out: (>= N, n) float32 = x W^T + b. at: (2,) addresses of W, sides: (3, n)."""
-        out_at, stride = out.ctypes.data, out.strides[0]
-        for block in prange(sides.shape[1] // COLUMNS):
-            column = block * COLUMNS
-            multiply(at, sides, column, k, ready, 0, N, out_at + 4 * column, stride)
-
-    @njit(**_PARALLEL_PART)
-    def added(at, sides, k, ready, N, out):
-        """out += x W^T + b"""
-        out_at, stride = out.ctypes.data, out.strides[0]
-        for block in prange(sides.shape[1] // COLUMNS):
-            column = block * COLUMNS
-            add(at, sides, column, k, ready, 0, N, out_at + 4 * column, stride)
-
-    @njit(**_PARALLEL_PART)
-    def gated(at, sides, k, ready, N, inner, out):
-        """out: (>= N, inner) = silu(gate) up; the gates are the first `inner` outputs. Both stay in the first cache."""
-        for block in prange(inner // COLUMNS):
-            column = block * COLUMNS
-            gates, ups = np.empty(_CHUNK * COLUMNS, np.float32), np.empty(_CHUNK * COLUMNS, np.float32)
-            for row in range(0, N, _CHUNK):
-                rows = min(_CHUNK, N - row)
-                multiply(at, sides, column, k, ready, row, rows, gates.ctypes.data, 4 * COLUMNS)
-                multiply(at, sides, inner + column, k, ready, row, rows, ups.ctypes.data, 4 * COLUMNS)
-                _gate(gates[: rows * COLUMNS], ups[: rows * COLUMNS])
-                for r in range(rows):
-                    out[row + r, column : column + COLUMNS] = gates[r * COLUMNS : (r + 1) * COLUMNS]
-
-    return Rows(normed, prepared, multiplied, added, gated)
-
-
-class Attention(NamedTuple):
-    """Parts of a layer that know positions and the cache."""
-
-    placed: Any
-    attended: Any
-
-
-def make_attention(wide: bool) -> Attention:
-    """`wide`: keys and values in float32, else in bfloat16."""
-    attend, store, clear_behind = block_attention.FLOAT32 if wide else block_attention.BFLOAT16
-
-    @njit(**_PART)
-    def place(row, qkv, cos, sin, shape, norms, eps, blocks, first_block, slot, k, v):
-        """blocks: of the row's sequence; slot: its position."""
-        H, G, D, _ = shape
-        own = qkv[row]
-        for h in range(H + G):
-            head = own[h * D : (h + 1) * D]
-            if norms.shape[1] > 0:
-                _normalise(head, norms[0] if h < H else norms[1], eps, head)
-            _turn(head, cos[row], sin[row])
-        block = first_block + blocks[slot // BLOCK]
-        for g in range(G):
-            key, value = own[(H + g) * D : (H + g + 1) * D], own[(H + G + g) * D : (H + G + g + 1) * D]
-            store(key, value, k[block, g], v[block, g], slot % BLOCK, D)
-
-    @njit(**_PARALLEL_PART)
-    def placed(N, qkv, cos, sin, shape, norms, eps, positions, sequences, last, tables, first_block, k, v):
-        """Queries and keys turned, keys and values stored. norms: (2, D), or (2, 0) for none."""
-        if N < _FEW:
-            for row in range(N):
-                table = tables[sequences[row]]
-                place(row, qkv, cos, sin, shape, norms, eps, table, first_block, positions[row], k, v)
-        else:
-            for row in prange(N):
-                table = tables[sequences[row]]
-                place(row, qkv, cos, sin, shape, norms, eps, table, first_block, positions[row], k, v)
-        for s in range(len(last)):
-            slot = positions[last[s]]
-            for g in range(shape[1]):
-                clear_behind(v[first_block + tables[s, slot // BLOCK], g], slot % BLOCK, shape[2])
-
-    @njit(**_PARALLEL_PART)
-    def attended(tasks, qkv, positions, sequences, tables, shape, scale, window, first_block, k, v, mixed):
-        """mixed: (>= N, H D), what each query takes of the values it may see."""
-        H, G, D, _ = shape
-        shared = H // G
-        block_stride, head_stride = k.strides[0], k.strides[1]
-        k_at, v_at = k.ctypes.data + first_block * block_stride, v.ctypes.data + first_block * block_stride
-        for task in prange(len(tasks) * G):
-            one, g = task // G, task % G
-            first, tokens = tasks[one, 0], tasks[one, 1]
-            attend(qkv, first, tokens, positions[first], g * shared, shared, D, k_at + g * head_stride,
-                   v_at + g * head_stride, block_stride, tables[sequences[first]], scale, window, mixed)  # fmt: skip
-
-    return Attention(placed, attended)
 
 
 def make(product: Product, wide: bool) -> Any:
@@ -267,9 +97,9 @@ def make_heads(product: Product) -> tuple[Any, Any]:
         normed(x, norm, eps, work, ready)
         for block in prange(sides.shape[1] // COLUMNS):
             column = block * COLUMNS
-            part = np.empty((_CHUNK, COLUMNS), np.float32)
-            for row in range(0, M, _CHUNK):
-                rows = min(_CHUNK, M - row)
+            part = np.empty((CHUNK, COLUMNS), np.float32)
+            for row in range(0, M, CHUNK):
+                rows = min(CHUNK, M - row)
                 multiply(at, sides, column, E, ready, row, rows, part.ctypes.data, 4 * COLUMNS)
                 for r in range(rows):
                     _narrow(part[r], out[row + r, column : column + COLUMNS])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.extending import intrinsic
 
 _I8, _I32, _I64, _F32 = ir.IntType(8), ir.IntType(32), ir.IntType(64), ir.FloatType()
@@ -103,6 +103,29 @@ def dot_tile(rows: int, panels: int) -> Any:
 def float_tile(rows: int, panels: int) -> Any:
     """A float32 tile."""
     return _make_tile(rows, panels, _F32, _F32X16, _multiply_add)
+
+
+def by_height(tiles: list[Any]) -> Any:
+    """run(rows, *arguments): calls the tile of so many rows, the first of which is for one; nothing for 0."""
+
+    @njit(nogil=True, error_model="numpy")
+    def none(rows, *arguments):
+        pass
+
+    def either(height: int, tile: Any, below: Any) -> Any:
+        @njit(nogil=True, error_model="numpy")
+        def run(rows, *arguments):
+            if rows == height:
+                tile(*arguments)
+            else:
+                below(rows, *arguments)
+
+        return run
+
+    found = none
+    for height, tile in enumerate(tiles, start=1):
+        found = either(height, tile, found)
+    return found
 
 
 @intrinsic
