@@ -1,0 +1,106 @@
+"""The cross-entropy of a language model without its logits: a chunk of rows at a time, gradients included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from openbook.lm.nn.linear import Linear
+
+CHUNK_BYTES = 32 * 2**20
+"""Of float32 logits that are in memory at a time."""
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """A sum, never a mean: the loop divides by the weight of the whole step, over all micro-batches and ranks.
+
+    total: () float32, with gradients. weight: what it is divided by (tokens, pairs, ...). metrics: name -> (sum, weight), which
+    are added up and divided likewise.
+    """
+
+    total: Tensor
+    weight: float
+    metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+def cross_entropy_sum(hidden: Tensor, head: nn.Module | None, targets: Tensor) -> Tensor:
+    """sum over rows of -log softmax(head(hidden))[target], () float32.
+
+    hidden: (M, E), targets: (M,) int64. To be given to a model as its head:
+    `model(ids, batch, rows=rows, head=partial(cross_entropy_sum, targets=...))`. With a plain `Linear` the gradients of hidden
+    and weights are computed beside the loss, so that the logits of a row exist once and never all; another head (one with an
+    adapter) is computed again in the backward pass. Source: Wijmans et al. 2024, https://arxiv.org/abs/2411.09009, section 4.
+    """
+    if head is None:
+        raise ValueError("the model has no head that makes logits of tokens")
+    if type(head) is Linear and head.bias is None:
+        found: Tensor = _CrossEntropySum.apply(hidden, head.weight, targets)  # type: ignore[no-untyped-call]
+        return found
+    total = hidden.new_zeros((), dtype=torch.float32)
+    for own, wanted in zip(*_chunks(hidden, targets, _vocabulary(head)), strict=True):
+        total = total + checkpoint(_plain, own, head, wanted, use_reentrant=False)
+    return total
+
+
+def _plain(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
+    return F.cross_entropy(head(hidden).float(), targets, reduction="sum")
+
+
+def _vocabulary(head: nn.Module) -> int:
+    return max((one.shape[0] for one in head.parameters() if one.ndim == 2), default=2**16)
+
+
+def _chunks(hidden: Tensor, targets: Tensor, vocabulary: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    rows = max(CHUNK_BYTES // (4 * vocabulary), 16)
+    return torch.split(hidden, rows), torch.split(targets, rows)
+
+
+class _CrossEntropySum(torch.autograd.Function):
+    """Gradients are those of a sum, so that what comes back is one factor for all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden.dtype
+        with torch.autocast(hidden.device.type, enabled=False):
+            table = weight.to(dtype)
+            by_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+            by_weight = torch.zeros_like(weight, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+            total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+            begin = 0
+            for own, wanted in zip(*_chunks(hidden, targets, len(weight)), strict=True):
+                rows = own.to(dtype)
+                logits = (rows @ table.t()).float()  # (m, V)
+                known = logits.gather(1, wanted[:, None])[:, 0]
+                high = logits.amax(dim=1, keepdim=True)
+                shares = logits.sub_(high).exp_()
+                sums = shares.sum(dim=1, keepdim=True)
+                total += (sums.log() + high)[:, 0].sum() - known.sum()
+                if by_hidden is not None or by_weight is not None:
+                    shares.div_(sums)
+                    shares.scatter_add_(1, wanted[:, None], shares.new_full((len(wanted), 1), -1.0))
+                    gradient = shares.to(dtype)
+                    if by_hidden is not None:
+                        by_hidden[begin : begin + len(own)] = (gradient @ table).to(hidden.dtype)
+                    if by_weight is not None:
+                        by_weight += gradient.t() @ rows
+                begin += len(own)
+        ctx.save_for_backward(by_hidden, by_weight)
+        ctx.weight_dtype = weight.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        by_hidden, by_weight = ctx.saved_tensors
+        return (
+            None if by_hidden is None else by_hidden * upstream.to(by_hidden.dtype),
+            None if by_weight is None else (by_weight * upstream).to(ctx.weight_dtype),
+            None,
+        )
