@@ -52,3 +52,11 @@ class ModelUnavailable(OpenbookError):
 
 class EmptyAnswer(ModelUnavailable):
     """A model that was asked and wrote nothing."""
+
+
+class BadData(OpenbookError):
+    """Training data that cannot be read, or that nothing can be learned from."""
+
+
+class RunStopped(OpenbookError):
+    """A training run that cannot go on, or cannot be right."""

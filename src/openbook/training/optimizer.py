@@ -1,0 +1,110 @@
+"""Which parameters are changed how: AdamW, or Muon for the matrices of the layers and AdamW for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Kind = Literal["adamw", "muon"]
+_MOMENTS = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.Muon: {"momentum_buffer"}}
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """`weight_decay` is decoupled and spares vectors: norms and biases. `muon_lr`: of matrices under Muon, whose updates have a
+    size of their own (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/); None: `lr`, each update scaled to the
+    size of AdamW's (Liu et al. 2025, https://arxiv.org/abs/2502.16982).
+    """
+
+    kind: Kind = "adamw"
+    lr: float = 3e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    muon_lr: float | None = None
+
+
+class Optimizers:
+    """One or two of torch's optimizers as one. A group's rate is its peak times the factor of the schedule."""
+
+    def __init__(self, model: nn.Module, settings: Optimization) -> None:
+        named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+        if not named:
+            raise ValueError("no parameter requires a gradient")
+        self.names = {id(one): name for name, one in named}
+        hidden = [one for name, one in named if settings.kind == "muon" and _is_hidden(name, one)]
+        known = {id(one) for one in hidden}
+        rest = [one for _, one in named if id(one) not in known]
+        self.parts: list[torch.optim.Optimizer] = []
+        if rest:
+            self.parts.append(_adamw(rest, settings))
+        if hidden:
+            own_scale = settings.muon_lr is not None
+            self.parts.append(
+                torch.optim.Muon(
+                    hidden,
+                    lr=settings.muon_lr if settings.muon_lr is not None else settings.lr,
+                    weight_decay=settings.weight_decay,
+                    adjust_lr_fn="original" if own_scale else "match_rms_adamw",
+                )
+            )
+        for group in self.groups():
+            group["peak"] = group["lr"]
+
+    def groups(self) -> Iterable[dict[str, Any]]:
+        return (group for part in self.parts for group in part.param_groups)
+
+    def set_rate(self, factor: float) -> None:
+        for group in self.groups():
+            group["lr"] = group["peak"] * factor
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """ "PARAMETER/KEY" -> tensor: moments and counts."""
+        return {
+            f"{self.names[id(parameter)]}/{key}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
+            for part in self.parts
+            for parameter, known in part.state.items()
+            for key, value in known.items()
+        }
+
+    def resume(self, state: dict[str, torch.Tensor]) -> None:
+        """What `state` gave. Raises KeyError where a parameter is missing from it, or has moments of another optimizer."""
+        by_name: dict[str, dict[str, torch.Tensor]] = {}
+        for key, value in state.items():
+            name, _, entry = key.rpartition("/")
+            by_name.setdefault(name, {})[entry] = value
+        for part in self.parts:
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    name = self.names[id(parameter)]
+                    if state and set(by_name.get(name, ())) != _MOMENTS[type(part)]:
+                        raise KeyError(f"{name} has no moments of {type(part).__name__}")
+                    part.state[parameter] = by_name.get(name, {})
+
+
+def _adamw(parameters: list[nn.Parameter], settings: Optimization) -> torch.optim.AdamW:
+    decayed = [one for one in parameters if one.ndim > 1]
+    spared = [one for one in parameters if one.ndim <= 1]
+    groups = [
+        {"params": part, "weight_decay": decay}
+        for part, decay in ((decayed, settings.weight_decay), (spared, 0.0))
+        if part
+    ]
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
+
+
+def _is_hidden(name: str, parameter: nn.Parameter) -> bool:
+    """A matrix between hidden states, not a table of tokens or positions nor what makes logits of them."""
+    return parameter.ndim == 2 and "layers." in name

@@ -1,0 +1,65 @@
+"""What a source of training data gives the loop: the micro-batches of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from openbook.lm.nn.batch import Batch
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Sequences for a language model, end to end. ids: (N,) int64. rows: (M,) those of them whose next token the loss counts,
+    targets: (M,) those next tokens.
+    """
+
+    ids: Tensor
+    lengths: list[int]
+    rows: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, samples: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]]) -> Tokens:
+        """samples: ids (T,) and whether each is learned (T,), T > 1. A first token is never learned: nothing is before it.
+
+        The last id of a sample is only learned, not read.
+        """
+        lengths = [len(ids) - 1 for ids, _ in samples]
+        ids = np.concatenate([ids[:-1] for ids, _ in samples])
+        following = np.concatenate([ids[1:] for ids, _ in samples])
+        learned = np.concatenate([learned[1:] for _, learned in samples])
+        rows = np.flatnonzero(learned)
+        return cls(torch.from_numpy(ids), lengths, torch.from_numpy(rows), torch.from_numpy(following[rows]))
+
+    @property
+    def weight(self) -> float:
+        """Of its loss in that of the step: tokens that are learned."""
+        return float(len(self.targets))
+
+    def batch(self) -> Batch:
+        return Batch.of(self.lengths, device=self.ids.device)
+
+
+class Source(Protocol[M]):
+    """Gives the steps of a run, the same for the same seed, on every rank its own part."""
+
+    def next_step(self) -> list[M]:
+        """This rank's micro-batches of the next step."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What `resume` needs, as JSON."""
+        ...
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was taken."""
+        ...
