@@ -87,6 +87,17 @@ def test_a_client_that_leaves_before_a_whole_answer_frees_its_blocks(server: Ser
     assert server.metric("openbook:engine_tokens_total") - before < 100  # of 480: a step or a few until it is told
 
 
+def test_a_client_that_leaves_before_its_prompts_are_scored_frees_its_blocks(server: Server) -> None:
+    asked = {"prompt": ["word " * 40] * 6, "max_tokens": 0, "echo": True, "logprobs": 0}
+    before = server.metric("openbook:engine_tokens_total")
+    with held(server):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/v1/completions", json=asked, timeout=1, trust_env=False)
+        until(lambda: server.metric("openbook:sequences_inside") == 0)
+    until(lambda: server.metric("vllm:kv_cache_usage_perc") == 0 == server.metric("vllm:num_requests_running"))
+    assert server.metric("openbook:engine_tokens_total") == before
+
+
 def test_a_full_queue_and_full_connections_are_told(model: Path, home: Path) -> None:
     with serving(model, home, "--max-num-seqs", 1, "--max-queue", 1, "--max-connections", 4) as server:
         asked = LONG | {"max_tokens": 2, "stream": False}

@@ -233,3 +233,34 @@ def test_adapters_come_and_go(checkpoint: Path, tmp_path: Path) -> None:
             await client.close()
 
     asyncio.run(ask())
+
+
+def test_who_is_cancelled_as_the_answer_comes_ends_nobody_else(checkpoint: Path) -> None:
+    async def scene() -> None:
+        async with running(checkpoint) as client:
+            asked = asyncio.create_task(client.score([1, 2, 3], 0))
+            await asyncio.sleep(0)
+            (number,) = client._deliver
+            asked.cancel()
+            client._take(["step", [pack_event(number, Event(number, Chosen(1), "length"))], [], None])
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert len(await client.score([1, 2, 3], 0)) == 2
+
+    asyncio.run(scene())
+
+
+def test_frames_that_cannot_be_read_end_every_request(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        async with running(checkpoint) as client:
+            monkeypatch.setattr(client, "_take", lambda said: {}[said[0]])
+            answer = Answer()
+            client.submit([1, 2, 3], LONG, answer.deliver)
+            said = await answer.said.get()
+            assert isinstance(said, ModelUnavailable) and "not understood (KeyError)" in said.message
+            assert not client.is_alive
+
+    asyncio.run(scene())
+    assert "cannot be read" in caplog.text

@@ -41,6 +41,10 @@ class Admission:
             )
         self.inside += count
 
+    def undo(self, count: int) -> None:
+        """Those that entered are refused after all: nothing is learnt of how long requests take."""
+        self.inside -= count
+
     def leave(self, after_s: float) -> None:
         """One sequence has ended `after_s` seconds after it came."""
         self.inside -= 1

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from openbook.app.server.errors import Refused
 from openbook.app.server.keys import Caller
 from openbook.core.errors import OpenbookError
 from openbook.serving.chat.events import ChatEvent, Usage
@@ -85,6 +86,10 @@ class Answers:
         try:
             if self._caller.bucket is not None:
                 self._caller.bucket.take(self._num_prompt)
+        except Refused:
+            service.admission.undo(len(self._answers))
+            raise
+        try:
             for first in self._firsts:
                 self._submit(first)
         except BaseException:

@@ -23,8 +23,8 @@ async def echoes(
 ) -> list[Echoed]:
     """Of each prompt, as text or ids, its text and its tokens. UsageError for one that the engine refuses."""
     found = []
-    begun = time.monotonic()
     for prompt, tokens in zip(prompts, ids, strict=True):
+        begun = time.monotonic()
         service.admission.enter(1)
         try:
             scored = await service.engine.score(tokens, top, salt=salt, adapter=adapter)

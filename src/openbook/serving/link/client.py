@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import count
@@ -23,6 +24,7 @@ from openbook.serving.link.wire import (
     unpack_event,
 )
 
+_log = logging.getLogger("openbook")
 Deliver = Callable[[Event | OpenbookError], None]
 _MODULE = "openbook.serving.link.engine_process"
 _END_S = 10.0
@@ -143,7 +145,12 @@ class EngineClient:
         """
         answer: asyncio.Future[Event | OpenbookError] = asyncio.get_running_loop().create_future()
         params = SamplingParams(max_tokens=0, prompt_logprobs=top)
-        number = self.submit(prompt, params, answer.set_result, salt=salt, adapter=adapter)
+
+        def take(said: Event | OpenbookError) -> None:
+            if not answer.done():  # who asked may have been cancelled a moment ago
+                answer.set_result(said)
+
+        number = self.submit(prompt, params, take, salt=salt, adapter=adapter)
         try:
             said = await answer
         finally:
@@ -189,6 +196,12 @@ class EngineClient:
                 (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
                 self._take(unpack(await self._reader.readexactly(length)))
         except (asyncio.IncompleteReadError, OSError):
+            self._end()
+        except Exception as error:  # nobody would read any more, and all would wait for ever
+            _log.exception("the engine's frames cannot be read")
+            self.fault = ModelUnavailable(
+                f"the engine said what is not understood ({type(error).__name__})", "start the server again"
+            )
             self._end()
 
     def _take(self, said: list[Any]) -> None:

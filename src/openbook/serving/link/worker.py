@@ -81,8 +81,9 @@ class Worker:
         except (asyncio.IncompleteReadError, OSError):
             self._spawned = None
             self._writer.close()
+            lost = list(self._waiting.values())  # those that come meanwhile are for the next process
             code = await asyncio.to_thread(spawned.process.wait)
-            for future in list(self._waiting.values()):
+            for future in lost:
                 if not future.done():
                     future.set_exception(ModelUnavailable(f"its process ended with code {code}", "ask again"))
 

@@ -41,7 +41,11 @@ async def completions(body: CompletionBody, request: Request, service: ServiceOf
         if body.max_tokens == 0 and caller.bucket is not None:
             caller.bucket.take(sum(len(one.prompt) for one in prepared))
         ids = [one.prompt for one in prepared]
-        echoed = await echoes(service, body.prompts, ids, body.logprobs, caller.salt, adapter)
+        try:
+            async with until_gone(request):
+                echoed = await echoes(service, body.prompts, ids, body.logprobs, caller.salt, adapter)
+        except ClientGone:
+            return Response(status_code=499)
     if body.max_tokens == 0:
         return JsonReply(prompts_whole(heading, echoed))
     answers = Answers(service, caller, prepared, best_of, heading.id, adapter)
