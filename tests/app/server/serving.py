@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -22,7 +23,7 @@ from openbook.lm.tokenizers.default import default_tokenizer
 CONTEXT = 512
 
 
-def write_checkpoint(directory: Path, context: int = CONTEXT, **sizes: int) -> None:
+def write_checkpoint(directory: Path, context: int = CONTEXT, **sizes: Any) -> None:
     """A model of random weights that says something, with the default tokenizer and its chat template."""
     tokenizer = default_tokenizer()
     changes = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": context, "eos_token_id": tokenizer.eos_id}

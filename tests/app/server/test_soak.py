@@ -1,7 +1,7 @@
 """Thousands of requests, many of them broken off: blocks come back, and neither process grows with them.
 
-The engine serves in int8 a model whose forward is one kernel: libraries that keep something for each shape of a batch do not
-take part.
+The engine serves in int8 a model whose forward is one kernel, and one whose layers are computed one after the other, by
+libraries that keep something for each shape of a batch.
 """
 
 from __future__ import annotations
@@ -54,10 +54,26 @@ async def ask(server: Server, count: int, seed: int) -> None:
         await asyncio.gather(*(client() for _ in range(_AT_ONCE)))
 
 
+SIZES: dict[str, dict[str, Any]] = {
+    "fused": {"hidden_size": 64, "intermediate_size": 128},
+    "layers": {
+        "model_type": "qwen2_moe",
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 64,
+        "decoder_sparse_step": 1,
+        "norm_topk_prob": False,
+        "mlp_only_layers": [],
+    },
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-def test_blocks_come_back_and_memory_stays(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "tiny", hidden_size=64, intermediate_size=128)
+@pytest.mark.parametrize("kind", SIZES)
+def test_blocks_come_back_and_memory_stays(tmp_path: Path, kind: str) -> None:
+    write_checkpoint(tmp_path / "tiny", **SIZES[kind])
     with serving(tmp_path / "tiny", tmp_path, "--max-num-seqs", 8, "--quantize", "int8") as server:
         asyncio.run(ask(server, _REQUESTS // 2, 1))
         pids = (server.process.pid, server.engine_pid())
