@@ -69,4 +69,4 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 async def on_fault(request: Request, error: Exception) -> Response:
     """A fault of this program: the client learns its kind, the log the rest."""
     request.app.state.service.metrics.refused(500)
-    return JsonReply(error_body(500, f"a fault of this server: {type(error).__name__}"), 500)
+    return JsonReply(error_body(500, f"a fault of this server: {type(error).__name__}; its log says more"), 500)

@@ -70,7 +70,9 @@ class _CheckedRequest(Request):
                     parts.append(part)
         except TimeoutError:
             raise Refused(
-                408, f"the body did not come within {timeout_s:g} s", headers={"Connection": "close"}
+                408,
+                f"the body did not come within {timeout_s:g} s: send it again, whole",
+                headers={"Connection": "close"},
             ) from None
         return b"".join(parts)
 

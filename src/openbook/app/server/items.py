@@ -78,7 +78,9 @@ def _messages(body: ResponseBody) -> list[ChatMessage]:
             case ResultItem():
                 messages.append(ChatMessage(role="tool", content=item.output, tool_call_id=item.call_id))
             case ReasoningItem():
-                thought = "\n".join(part.text for part in item.content or item.summary)
+                thought = "\n".join(
+                    [*([thought] if thought else []), *(part.text for part in item.content or item.summary)]
+                )
     if thought or not messages:
         raise _alone(len(body.input))
     return messages
@@ -86,7 +88,9 @@ def _messages(body: ResponseBody) -> list[ChatMessage]:
 
 def _alone(place: int) -> Refused:
     return Refused(
-        400, "a reasoning item stands in front of what the assistant said or called", param=f"input[{place - 1}]"
+        400,
+        "a reasoning item stands in front of what the assistant said or called: put one behind it, or take it out",
+        param=f"input[{place - 1}]",
     )
 
 

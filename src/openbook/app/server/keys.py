@@ -45,7 +45,7 @@ class Keys:
             if hmac.compare_digest(known, digest):
                 found = caller
         if found is None:
-            raise _unauthorised("the API key is not known here")
+            raise _unauthorised("the API key is not known here: ask whoever runs the server for one")
         return found
 
 

@@ -44,7 +44,10 @@ class LibraryAnswers:
         question, history = conversation(body)
         if self._worker.num_waiting >= self._max_queue:
             raise Refused(
-                429, f"{self._max_queue:,} questions wait already", code="queue_full", headers={"Retry-After": "5"}
+                429,
+                f"{self._max_queue:,} questions wait already: ask again",
+                code="queue_full",
+                headers={"Retry-After": "5"},
             )
         found: dict[str, Any] = await self._worker.call(question, history, key)
         return found
@@ -65,12 +68,12 @@ def conversation(body: ChatBody) -> tuple[str, list[tuple[str, str]]]:
         (first, question), (second, answer) = turns.pop(0), turns.pop(0)
         if (first, second) != ("user", "assistant"):
             raise Refused(
-                400, "a chat with the library is the user and the assistant in turn, without instructions",
+                400, "a chat with the library is the user and the assistant in turn, without instructions: leave out the others",
                 param="messages",
             )  # fmt: skip
         history.append((question, answer))
     if not turns or turns[0][0] != "user" or not turns[0][1].strip():
-        raise Refused(400, "a chat with the library ends with a question of the user", param="messages")
+        raise Refused(400, "a chat with the library ends with a question of the user: add one", param="messages")
     return turns[0][1], history
 
 

@@ -58,11 +58,13 @@ def only_format(found: Sequence[ResponseFormat]) -> ResponseFormat | None:
 def message_of(message: ChatMessage, place: int) -> Message:
     """400 for a result of a tool that names no call, and for a message without anything in it."""
     if message.role == "tool" and not message.tool_call_id:
-        raise Refused(400, "the result of a tool names its call", param=f"messages[{place}].tool_call_id")
+        raise Refused(
+            400, "the result of a tool names its call: give tool_call_id", param=f"messages[{place}].tool_call_id"
+        )
     if message.tool_calls and message.role != "assistant":
-        raise Refused(400, "only an assistant calls tools", param=f"messages[{place}].tool_calls")
+        raise Refused(400, "only an assistant calls tools: take tool_calls out", param=f"messages[{place}].tool_calls")
     if message.content is None and not (message.role == "assistant" and (message.tool_calls or message.refusal)):
-        raise Refused(400, f"messages[{place}] has no content", param=f"messages[{place}].content")
+        raise Refused(400, f"messages[{place}] has no content: give a text", param=f"messages[{place}].content")
     texts = (
         [message.content] if isinstance(message.content, str) else [part.text for part in message.content or ()]
     ) or [message.refusal or ""]
@@ -87,7 +89,7 @@ def _choice(body: ChatBody) -> ToolChoice:
     if choice is None:
         return "auto"
     if choice not in ("none", "auto") and not body.tools:
-        raise Refused(400, "tool_choice asks for a call, but no tools are given", param="tool_choice")
+        raise Refused(400, "tool_choice asks for a call, but no tools are given: give tools", param="tool_choice")
     if isinstance(choice, str):
         return choice
     name = choice.function.name

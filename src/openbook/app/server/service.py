@@ -59,11 +59,18 @@ class Service:
         """Who asks. Refuses those without a key, and everybody while the model is loaded, ends, or is gone."""
         caller = self.keys.caller(headers.get("authorization"))
         if self.is_draining:
-            raise Refused(503, "the server is shutting down", code="shutting_down", headers={"Retry-After": "30"})
+            raise Refused(
+                503, "the server is shutting down: ask again later", code="shutting_down", headers={"Retry-After": "30"}
+            )
         if self.engine.fault is not None:
             raise Refused(503, str(self.engine.fault), code="engine_ended")
         if not self.engine.is_ready:
-            raise Refused(503, "the model is still being loaded", code="loading", headers={"Retry-After": "5"})
+            raise Refused(
+                503,
+                "the model is still being loaded: ask again when /ready says 200",
+                code="loading",
+                headers={"Retry-After": "5"},
+            )
         return caller
 
     def adapter_of(self, name: str | None) -> str | None:

@@ -44,7 +44,12 @@ async def unload_lora_adapter(body: UnloadAdapterBody, service: ServiceOf, calle
     _check_may(service, caller)
     name = body.lora_name
     if name not in service.engine.adapters:
-        raise Refused(404, f"there is no adapter {name!r}", param="lora_name", code="adapter_not_found")
+        raise Refused(
+            404,
+            f"there is no adapter {name!r}: GET /v1/models lists those that are loaded",
+            param="lora_name",
+            code="adapter_not_found",
+        )
     users = sum(answers.adapter == name for answers in service.under_way)
     if users:
         raise Refused(

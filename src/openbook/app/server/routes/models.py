@@ -27,7 +27,12 @@ async def model(name: str, service: ServiceOf) -> Response:
     for one in _listed(service):
         if one["id"] == name:
             return JsonReply(one)
-    raise Refused(404, f"the model {name!r} is not served here", param="model", code="model_not_found")
+    raise Refused(
+        404,
+        f"the model {name!r} is not served here: GET /v1/models lists those that are",
+        param="model",
+        code="model_not_found",
+    )
 
 
 def _listed(service: Service) -> list[dict[str, Any]]:
