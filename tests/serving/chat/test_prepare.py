@@ -37,6 +37,7 @@ MISTRAL_TWO = (
 THOUGHT = "<think>\nHm.\n</think>\n\n"
 NEEDS_A = {"type": "object", "required": ["a"]}
 LIST = {"type": "array", "items": {"$ref": "#/$defs/n"}, "$defs": {"n": {"type": "integer"}}}
+MANY = JsonFormat({"type": "object", "properties": {f"p{i}": {"type": "integer"} for i in range(3_000)}})
 UNWANTED = ToolDefinition("a", parameters={"properties": {"x": {"not": {}}}})
 
 
@@ -287,6 +288,10 @@ def test_schemas_that_refer_to_themselves_may_be_arguments() -> None:
         (RegexFormat(r"ab[^\s\S]"), "no answer can follow the grammar"),
         (GrammarFormat('start: "a" start'), r'grammar start: "a" start ends'),
         (GrammarFormat('start: "x" y\ny: "[" y "]"'), "let the rules that are made of themselves end"),
+        (
+            MANY,
+            r"\.\.\. is too large to be followed \(.* items",
+        ),
         (JsonFormat({"$ref": "#"}), r'the schema \{"\$ref": "#"\} ever ends'),
     ],
 )

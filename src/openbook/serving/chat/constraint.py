@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 _MOST_KEPT = 64
+_NOTHING_COMES, _FORCED = "NoExtensionBias", "ff_tokens"
+"""How llguidance says that no token may come next, and that those that must come have no end."""
 
 
 class GrammarConstraint:
@@ -97,18 +99,24 @@ class GrammarCompiler:
 
 
 def _check_begins(matcher: LLMatcher, grammar: str, vocab_size: int) -> None:
-    """UsageError where no token may come first, or those that must come have no end: a rule that is made of itself."""
-    if not GrammarConstraint(matcher, vocab_size).allowed().any():
+    """UsageError where no token may come first, where those that must come have no end, and where too many rules might come."""
+    can_begin = GrammarConstraint(matcher, vocab_size).allowed().any()
+    if can_begin and (forced := matcher.compute_ff_tokens()):
+        matcher.try_consume_tokens(forced)
+    reason = matcher.get_error() if matcher.is_error() else ""
+    if reason.startswith(_NOTHING_COMES) or not (can_begin or reason):
         raise UsageError(
             f"no answer can follow {named(grammar)}", "give one that a text can follow from its first character on"
         )
-    forced = matcher.compute_ff_tokens()
-    if forced:
-        matcher.try_consume_tokens(forced)
-    if matcher.is_error():
+    if _FORCED in reason:
         raise UsageError(
             f"no answer to {named(grammar)} ends, or what it forces is too long to follow",
             "let the rules that are made of themselves end too",
+        )
+    if reason:
+        short = reason.split("; consider", maxsplit=1)[0].split("\n", maxsplit=1)[0]
+        raise UsageError(
+            f"{named(grammar)} is too large to be followed ({short})", "give fewer alternatives or optional properties"
         )
 
 
