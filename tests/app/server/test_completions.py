@@ -128,3 +128,18 @@ def test_logprobs_are_of_the_tokens_of_the_text(client: openai.OpenAI) -> None:
     raw = b"".join(bytes(one.bytes or []) for one in chat.logprobs.content)
     assert raw.decode("utf-8", "replace") == chat.message.content
     assert all(len(one.top_logprobs) == 3 and one.logprob <= 0 for one in chat.logprobs.content)
+
+
+def test_a_long_answer_is_whole_what_it_is_streamed(client: openai.OpenAI) -> None:
+    """Tokens of a whole reply are read sixteen at a time; the last few come with the end."""
+    for most in (15, 16, 17, 18, 33, 50):
+        asked: dict[str, Any] = ASKED | {"max_tokens": most, "logprobs": 1, "n": 2}
+        asked["extra_body"] = {"ignore_eos": True, "seed": 3}
+        whole = client.completions.create(**asked)
+        pieces: dict[int, str] = {0: "", 1: ""}
+        for chunk in client.completions.create(**asked, stream=True):
+            for choice in chunk.choices:
+                pieces[choice.index] += choice.text
+        assert [choice.text for choice in whole.choices] == [pieces[0], pieces[1]]
+        assert whole.usage is not None and whole.usage.completion_tokens == 2 * most
+        assert [len(choice.logprobs.tokens or ()) for choice in whole.choices if choice.logprobs] == [most, most]

@@ -37,7 +37,7 @@ async def chat_completions(body: ChatBody, request: Request, service: ServiceOf,
     prepared = await loop.run_in_executor(service.threads, prepare_chat, service.tokenizer, asked, check)
     prepared = room_for(service, prepared, adapter, is_stated=bool(body.max_completion_tokens or body.max_tokens))
     heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", int(time.time()), adapter or service.settings.name)
-    answers = Answers(service, caller, [prepared], body.count, heading.id, adapter)
+    answers = Answers(service, caller, [prepared], body.count, heading.id, adapter, is_streamed=bool(body.stream))
     if body.stream:
         wants_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         chunks = chat_chunks(answers, heading, body.count, wants_usage=wants_usage, wants_logprobs=bool(body.logprobs))

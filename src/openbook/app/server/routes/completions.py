@@ -48,7 +48,7 @@ async def completions(body: CompletionBody, request: Request, service: ServiceOf
             return Response(status_code=499)
     if body.max_tokens == 0:
         return JsonReply(prompts_whole(heading, echoed))
-    answers = Answers(service, caller, prepared, best_of, heading.id, adapter)
+    answers = Answers(service, caller, prepared, best_of, heading.id, adapter, is_streamed=bool(body.stream))
     if body.stream:
         wants_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         chunks = completion_chunks(answers, heading, best_of * len(prepared), echoed, wants_usage=wants_usage)

@@ -33,7 +33,7 @@ async def responses(body: ResponseBody, request: Request, service: ServiceOf, ca
     prepared = room_for(service, prepared, adapter, is_stated=body.max_output_tokens is not None)
     response_id = f"resp_{secrets.token_hex(12)}"
     items = ResponseItems(body, response_id, int(time.time()), adapter or service.settings.name)
-    answers = Answers(service, caller, [prepared], 1, response_id, adapter)
+    answers = Answers(service, caller, [prepared], 1, response_id, adapter, is_streamed=bool(body.stream))
     if body.stream:
         return await streamed(request, response_chunks(answers, items), service.settings.write_timeout_s)
     try:
