@@ -22,7 +22,7 @@ from openbook.assistant.desk import Library
 from openbook.serving.models import open_chat_model
 
 SEED = 0
-PASSAGES = 3
+PASSAGES = 4
 
 
 class Score(NamedTuple):

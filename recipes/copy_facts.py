@@ -31,12 +31,12 @@ KINDS = (
     "tower",
     "yard",
 )
-NAMES = (
+NAMES = tuple(
     "Amsel Arden Bexley Birk Brandt Calder Cobalt Corvin Dalby Denholm Dorset Dunmore Eddison Elgin Falk Farrow Fenwick Galen "
     "Garrick Glover Hadley Halden Harlow Heron Hollis Ingram Jarrow Jasper Kelso Kendal Kestrel Lambert Larch Lindon Lorimer "
     "Maddox Marlow Merrick Morven Nairn Newall Norland Oakley Orford Osprey Pelham Perrin Quarry Radley Ramsay Rowan Selby "
-    "Sheldon Sorrel Tarrant Thorne Tilden Ulmer Varley Wexford Whitby Yarrow"
-).split()
+    "Sheldon Sorrel Tarrant Thorne Tilden Ulmer Varley Wexford Whitby Yarrow".split()
+)
 VALUES = (
     "acorn amber anchor apple badger basil beacon birch bison button candle canyon cedar cherry cobra copper coral cotton "
     "crimson crystal dagger dolphin eagle ember falcon feather fennel ferry flint forest fox garnet ginger glacier granite "
@@ -80,11 +80,26 @@ class Document(NamedTuple):
         return " ".join(fact.sentence for fact in self.facts)
 
 
-def documents(random: Random, count: int, *, held_out: bool = False) -> list[Document]:
-    """`count` places with their facts. A place is for training or is `held_out`, never both."""
+def documents(random: Random, count: int, *, held_out: bool = False, alike: bool = False) -> list[Document]:
+    """`count` places with their facts. A place is for training or is `held_out`, never both.
+
+    `alike`: with few names or few kinds among them, as what a search finds has. ValueError where they would be held out too:
+    of so few, too few are held out.
+    """
+    if alike and held_out:
+        raise ValueError("places are alike or held out, not both: leave one away")
+    names, kinds = NAMES, KINDS
+    if alike:
+        few, many = 2, count + 2
+        names, kinds = random.choice(
+            [
+                (_some(random, NAMES, few), _some(random, KINDS, many)),
+                (_some(random, NAMES, many), _some(random, KINDS, few)),
+            ]
+        )
     places: dict[str, None] = {}
     while len(places) < count:
-        place = f"{random.choice(NAMES)} {random.choice(KINDS)}"
+        place = f"{random.choice(names)} {random.choice(kinds)}"
         if (crc32(place.encode()) % HELD_OUT == 0) == held_out:
             places[place] = None
     return [Document(place, _facts(random, place)) for place in places]
@@ -117,6 +132,10 @@ def some_days(random: Random, count: int) -> list[float]:
 def _facts(random: Random, place: str) -> tuple[Fact, ...]:
     attributes = random.sample(ATTRIBUTES, FACTS_A_DOCUMENT)
     return tuple(Fact(attribute, place, random.choice(VALUES)) for attribute in attributes)
+
+
+def _some(random: Random, words: Sequence[str], count: int) -> list[str]:
+    return random.sample(words, min(count, len(words)))
 
 
 def _hit(rank: int, document: Document, modified: float) -> Hit:
