@@ -14,7 +14,9 @@ def test_the_page_is_that_of_a_histogram_of_the_library() -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     gaps = Gaps("tiny")
     ours.register(gaps)
-    histogram = Histogram(NAME, "Between two tokens.", ("model_name",), buckets=LIMITS_S, registry=theirs).labels("tiny")
+    histogram = Histogram(NAME, "Between two tokens.", ("model_name",), buckets=LIMITS_S, registry=theirs).labels(
+        "tiny"
+    )
     for gap_s in (0.0, 0.004, 0.005, 0.0051, 0.3, 2.5, 7.0):
         gaps.note(gap_s)
         histogram.observe(gap_s)
