@@ -10,7 +10,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -91,7 +91,11 @@ def validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{what} {key!r} is not known", nearest(key, _keys(model))) from None
+            raise UsageError(f"{what} {key!r} is not known", _nearest_key(model, first["loc"])) from None
+        if first["type"] == "missing":
+            raise UsageError(f"{what} {key!r} is missing", f"give {key}=...") from None
+        if first["type"] == "value_error" and isinstance(first["input"], Mapping):
+            raise UsageError(f"{what}s do not fit together", first["msg"].removeprefix("Value error, ")) from None
         raise UsageError(f"{what} {key} = {first['input']!r} is not allowed", first["msg"]) from None
 
 
@@ -127,8 +131,16 @@ def _remove_nones(values: dict[str, Any]) -> None:
         del values[key]
 
 
-def _keys(model: type[BaseModel]) -> list[str]:
-    return list(model.model_fields)
+def _nearest_key(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """The remedy for a key that is not known at `place` in `model` or in a part of it."""
+    for part in place[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+        found = next((one for one in inner if isinstance(one, type) and issubclass(one, BaseModel)), None)
+        if found is None:
+            break
+        model = found
+    return nearest(str(place[-1]), list(model.model_fields))
 
 
 def _from_environment() -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A run on disk: checkpoints that appear whole or not at all, with all that a run needs to go on as if nothing had been.
 
-`RUN/step-00000200/`: a checkpoint directory like any other (`lm.load`), and in `training/` the moments of the optimizer as
-safetensors and the rest as JSON. Generators are torch's own and the source's; nothing else draws.
+`RUN/step-00000200/`: a checkpoint directory like any other (`lm.load`), or an adapter's as PEFT reads it, and in `training/` the
+moments of the optimizer and what else is trained as safetensors, the rest as JSON. Generators are torch's own and the source's;
+nothing else draws.
 """
 
 from __future__ import annotations
@@ -10,69 +11,166 @@ import base64
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
+from openbook.core.paths import sync
+from openbook.lm.adapters.files import save_adapter
+from openbook.lm.adapters.slot import find_table
+from openbook.lm.families.base import Family
 from openbook.lm.load import load_model, save_model
 from openbook.lm.state import fill
 from openbook.lm.stored import Stored
 from openbook.training.loop import Loop
 
 _PREFIX = "step-"
+_STATE = "state.json"
 
 
-def save(loop: Loop[Any], run: Path, *, keep: int = 2, best: int | None = None) -> Path:
+def save(
+    loop: Loop[Any],
+    run: Path,
+    *,
+    keep: int = 2,
+    best: int | None = None,
+    also: Callable[[Path], None] | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> Path:
     """The checkpoint of the step that `loop` has done. Of the older ones the last `keep` - 1 stay, and that of step `best`.
 
-    OSError where there is no room; then the older ones are as they were.
+    `also` writes what else belongs to a checkpoint (a tokenizer) into it; `notes` are given back by `resume`. Every rank gives
+    its part of the state, the first one writes. OSError or ModelUnavailable where there is no room; then the older ones are as
+    they were.
     """
     folder = run / f"{_PREFIX}{loop.done:08d}"
     beside = run / f".{folder.name}.{os.getpid()}.part"
     shutil.rmtree(beside, ignore_errors=True)
     try:
-        save_model(loop.model, beside)
-        (beside / "training").mkdir()
-        moments = {name: one.contiguous() for name, one in loop.optimizers.state().items()}
-        save_file(moments, beside / "training" / "optimizer.safetensors")
-        random = base64.b64encode(torch.get_rng_state().numpy().tobytes()).decode()
-        said = {"done": loop.done, "source": loop.source.state(), "random": random}
-        (beside / "training" / "state.json").write_text(json.dumps(said), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
+        beside.mkdir(parents=True)
+        save_trained(loop.model, beside)
+        if also is not None:
+            also(beside)
+        inner = beside / "training"
+        inner.mkdir()
+        _write(inner / "optimizer.safetensors", loop.optimizers.state())
+        if adapter_names(loop.model):
+            _write(inner / "trained.safetensors", _trained(loop.model))
+        if loop.ema is not None:
+            _write(inner / "ema.safetensors", loop.ema.state())
+        (inner / _STATE).write_text(json.dumps(_said(loop, notes)), "utf-8")
+        for path in (inner / _STATE, inner, beside):
+            sync(path)
+        _remove(folder)
         beside.rename(folder)
+        sync(run)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     for old in checkpoints(run)[:-keep]:
         if best is None or old.name != f"{_PREFIX}{best:08d}":
-            shutil.rmtree(old)
+            _remove(old)
     return folder
 
 
 def checkpoints(run: Path) -> list[Path]:
     """Those that are whole, oldest first."""
-    return sorted(path for path in run.glob(f"{_PREFIX}*") if (path / "training" / "state.json").is_file())
+    return sorted(path for path in run.glob(f"{_PREFIX}*") if (path / "training" / _STATE).is_file())
 
 
-def resume(loop: Loop[Any], folder: Path) -> None:
-    """`loop` as it was when `save` wrote `folder`. ModelUnavailable for what another model, optimizer or source has left."""
+def step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix(_PREFIX))
+
+
+def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
+    """`loop` as it was when `save` wrote `folder`; the notes of then. ModelUnavailable for what another model, optimizer or
+    source has left.
+    """
     try:
-        said = json.loads((folder / "training" / "state.json").read_text("utf-8"))
-        moments = load_file(folder / "training" / "optimizer.safetensors")
+        inner = folder / "training"
+        said = json.loads((inner / _STATE).read_text("utf-8"))
+        moments = load_file(inner / "optimizer.safetensors")
         random = torch.frombuffer(bytearray(base64.b64decode(said["random"])), dtype=torch.uint8)
-        fill(loop.model, Stored(folder))
+        if adapter_names(loop.model):
+            _put(loop.model, load_file(inner / "trained.safetensors"))
+        else:
+            fill(loop.model, Stored(folder))
         loop.optimizers.resume(moments)
         loop.source.resume(said["source"])
+        if loop.ema is not None:
+            loop.ema.resume(load_file(inner / "ema.safetensors"))
+        if loop.scaler is not None:
+            loop.scaler.resume(said["scaler"])
         loop.done = int(said["done"])
         torch.set_rng_state(random)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        notes: dict[str, Any] = said.get("notes", {})
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelUnavailable(
             f"{folder} is no checkpoint of this run: {error!r}", "start anew in another folder"
         ) from None
+    return notes
+
+
+def save_trained(model: Family, directory: Path) -> None:
+    """The model as transformers reads it, or the adapter that is trained on it, as PEFT does."""
+    names = adapter_names(model)
+    if not names:
+        save_model(model, directory)
+    for name in names:
+        save_adapter(model, name, directory)
+
+
+def adapter_names(model: Family) -> list[str]:
+    table = find_table(model)
+    return [] if table is None else list(table.settings)
 
 
 def trained_model(run: Path) -> Any:
     """The model of the newest checkpoint."""
     return load_model(checkpoints(run)[-1])
+
+
+def clear(run: Path) -> None:
+    """Removes what a process that was killed while it wrote or removed has left."""
+    for left in run.glob(f".{_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _said(loop: Loop[Any], notes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {
+        "done": loop.done,
+        "source": loop.source.state(),
+        "random": base64.b64encode(torch.get_rng_state().numpy().tobytes()).decode(),
+        "scaler": None if loop.scaler is None else loop.scaler.state(),
+        "notes": dict(notes or {}),
+    }
+
+
+def _trained(model: Family) -> dict[str, Tensor]:
+    return {name: one.detach().contiguous() for name, one in model.named_parameters() if one.requires_grad}
+
+
+@torch.no_grad()
+def _put(model: Family, tensors: dict[str, Tensor]) -> None:
+    """KeyError where one is missing."""
+    for name, one in model.named_parameters():
+        if one.requires_grad:
+            one.copy_(tensors[name])
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: one.contiguous() for name, one in tensors.items()}, path)
+    sync(path)
+
+
+def _remove(folder: Path) -> None:
+    """Under its name it is whole or not there."""
+    if folder.exists():
+        going = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        folder.rename(going)
+        shutil.rmtree(going)

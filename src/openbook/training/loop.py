@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-import torch
 from torch import nn
 
 from openbook.core.errors import RunStopped
 from openbook.lm.families.base import Family
+from openbook.training.ema import Ema
 from openbook.training.objectives.objective import Objective
 from openbook.training.optimizer import Optimization, Optimizers
+from openbook.training.parallel import Ranks
+from openbook.training.precision import LossScaler, products_in
 from openbook.training.schedule import Shape, factor
 from openbook.training.sources.step import Source
 
@@ -26,7 +28,7 @@ M = TypeVar("M")
 
 @dataclass(frozen=True)
 class Pace:
-    """`steps` optimizer steps; `precision`: of the products in forward and backward passes, the weights stay as they are."""
+    """`steps` optimizer steps; `precision`: "float32", "bfloat16", "bfloat16-pure" or "float16" (see `precision`)."""
 
     steps: int
     schedule: Shape = "cosine"
@@ -39,7 +41,9 @@ class Pace:
 
 @dataclass(frozen=True)
 class Step:
-    """What a step came to. `loss`: per unit of weight. `norm`: of the gradient, before it was clipped."""
+    """What a step came to. `loss`: per unit of weight. `norm`: of the gradient, before it was clipped; infinite where the step
+    was left out, because it overflowed float16. `tokens`: that all ranks read.
+    """
 
     number: int
     loss: float
@@ -47,19 +51,32 @@ class Step:
     norm: float
     weight: float
     seconds: float
+    tokens: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
 
 
 class Loop(Generic[M]):
-    """Changes `model` in place. `done`: steps that were taken."""
+    """Changes `model` in place. `done`: steps that were taken. `micros`: what the last one read."""
 
     def __init__(
-        self, model: Family, source: Source[M], objective: Objective[M], optimization: Optimization, pace: Pace
+        self,
+        model: Family,
+        source: Source[M],
+        objective: Objective[M],
+        optimization: Optimization,
+        pace: Pace,
+        *,
+        ranks: Ranks | None = None,
+        ema: float | None = None,
     ) -> None:
         self.model, self.source, self.objective, self.pace = model, source, objective, pace
         self.optimizers = Optimizers(model, optimization)
         self.trained = [one for one in model.parameters() if one.requires_grad]
+        self.ranks = ranks or Ranks()
+        self.ema = None if ema is None else Ema(model, ema)
+        self.scaler = LossScaler() if pace.precision == "float16" else None
         self.done = 0
+        self.micros: list[M] = []
 
     def run(self, after: Callable[[Step], None] | None = None) -> None:
         """All steps that are left; `after` is called with each."""
@@ -75,23 +92,61 @@ class Loop(Generic[M]):
     def step(self) -> Step:
         """Raises RunStopped where the loss or the gradient is no number; then nothing has been changed."""
         began = time.monotonic()
-        micros = self.source.next_step()
-        weight = sum(self.objective.weight(micro) for micro in micros)
+        self.micros = self.source.next_step()
+        weight, tokens = self.ranks.sum(
+            [sum(self.objective.weight(one) for one in self.micros), sum(tokens_of(one) for one in self.micros)]
+        )
         if not weight:
             raise RunStopped(f"nothing is learned in step {self.done}", "see its data with `openbook train --check`")
-        total, sums = 0.0, dict[str, list[float]]()
-        for micro in micros:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.pace.precision == "bfloat16"):
-                found = self.objective.loss(self.model, micro)
-            (found.total / weight).backward()  # type: ignore[no-untyped-call]
-            total += float(found.total.detach())
-            for name, pair in found.metrics.items():
-                sums[name] = [a + b for a, b in zip(sums.get(name, [0.0, 0.0]), pair, strict=True)]
+        total, metrics = self._backward(weight)
         norm = float(nn.utils.clip_grad_norm_(self.trained, self.pace.max_norm or math.inf))
-        if not (math.isfinite(total) and math.isfinite(norm)):
+        rate = self._update(total / weight, norm)
+        self.done += 1
+        seconds = time.monotonic() - began
+        return Step(self.done, total / weight, rate, norm, weight, seconds, int(tokens), metrics)
+
+    def _backward(self, weight: float) -> tuple[float, dict[str, float]]:
+        """The sum of the loss, and the metrics, over all ranks; each parameter has its gradient."""
+        scale = self.scaler.factor if self.scaler is not None else 1.0
+        names: list[str] = []
+        sums: list[float] = [0.0]
+        for micro in self.micros:
+            with products_in(self.pace.precision, self.model.device):
+                found = self.objective.loss(self.model, micro)
+            (found.total * (scale / weight)).backward()  # type: ignore[no-untyped-call]
+            sums[0] += float(found.total.detach())
+            for name, pair in found.metrics.items():
+                if name not in names:
+                    names.append(name)
+                    sums += [0.0, 0.0]
+                at = 1 + 2 * names.index(name)
+                sums[at : at + 2] = [a + b for a, b in zip(sums[at : at + 2], pair, strict=True)]
+        self.ranks.sum_gradients(self.trained)
+        if self.scaler is not None:
+            self.scaler.unscale(self.trained)
+        total, *rest = self.ranks.sum(sums)
+        return total, {name: a / b if b else 0.0 for name, a, b in zip(names, rest[::2], rest[1::2], strict=True)}
+
+    def _update(self, loss: float, norm: float) -> float:
+        """Takes the step, and gives its rate."""
+        is_finite = math.isfinite(loss) and math.isfinite(norm)
+        if self.scaler is not None and math.isfinite(loss):
+            self.scaler.saw(is_finite)
+        elif not is_finite:
             self.optimizers.zero_grad()
-            raise RunStopped(f"the loss of step {self.done} is {total / weight}, its gradient {norm}", "lower the rate")
-        share = factor(
+            raise RunStopped(f"the loss of step {self.done} is {loss}, its gradient {norm}", "lower the rate")
+        self.optimizers.set_rate(self.factor())
+        if is_finite:
+            self.optimizers.step()
+            if self.ema is not None:
+                self.ema.update()
+        self.optimizers.zero_grad()
+        rate: float = next(iter(self.optimizers.groups()))["lr"]
+        return rate
+
+    def factor(self) -> float:
+        """Of the rate in the step that comes."""
+        return factor(
             self.pace.schedule,
             self.done,
             self.pace.steps,
@@ -99,10 +154,9 @@ class Loop(Generic[M]):
             decay_steps=self.pace.decay_steps,
             least=self.pace.least_rate,
         )
-        self.optimizers.set_rate(share)
-        rate = next(iter(self.optimizers.groups()))["lr"]
-        self.optimizers.step()
-        self.optimizers.zero_grad()
-        self.done += 1
-        metrics = {name: a / b if b else 0.0 for name, (a, b) in sums.items()}
-        return Step(self.done, total / weight, rate, norm, weight, time.monotonic() - began, metrics)
+
+
+def tokens_of(micro: object) -> int:
+    """That a forward pass reads; 0 for what has no `ids`."""
+    ids = getattr(micro, "ids", None)
+    return 0 if ids is None else len(ids)

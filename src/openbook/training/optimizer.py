@@ -1,4 +1,8 @@
-"""Which parameters are changed how: AdamW, or Muon for the matrices of the layers and AdamW for the rest."""
+"""Which parameters are changed how: AdamW, or Muon for the matrices of the layers and AdamW for the rest.
+
+Parameters of 16 bits have a copy in float32, which is what is changed; what they hold is its rounding. Small steps add up so:
+one is often less than half the distance between two numbers of bfloat16.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-Kind = Literal["adamw", "muon"]
-_MOMENTS = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, torch.optim.Muon: {"momentum_buffer"}}
+from openbook.training.adamw8bit import AdamW8bit
+
+Kind = Literal["adamw", "adamw8bit", "muon"]
+_MOMENTS = (
+    {"step", "exp_avg", "exp_avg_sq"},
+    {"momentum_buffer"},
+    {"step", "exp_avg", "exp_avg_scales", "exp_avg_sq", "exp_avg_sq_scales"},
+)
+"""What AdamW keeps of a parameter, what Muon, and what AdamW in 8 bits."""
+_MASTER = "master"
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,9 @@ class Optimizers:
         named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
         if not named:
             raise ValueError("no parameter requires a gradient")
+        self.masters = [(one, nn.Parameter(one.detach().float())) for _, one in named if one.dtype.itemsize < 4]
+        wide = {id(one): master for one, master in self.masters}
+        named = [(name, wide.get(id(one), one)) for name, one in named]
         self.names = {id(one): name for name, one in named}
         hidden = [one for name, one in named if settings.kind == "muon" and _is_hidden(name, one)]
         known = {id(one) for one in hidden}
@@ -63,38 +78,56 @@ class Optimizers:
             group["lr"] = group["peak"] * factor
 
     def step(self) -> None:
+        for one, master in self.masters:
+            master.grad = None if one.grad is None else one.grad.float()
         for part in self.parts:
             part.step()
+        with torch.no_grad():
+            for one, master in self.masters:
+                one.copy_(master)
+                master.grad = None
 
     def zero_grad(self) -> None:
+        for one, _ in self.masters:
+            one.grad = None
         for part in self.parts:
             part.zero_grad(set_to_none=True)
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """ "PARAMETER/KEY" -> tensor: moments and counts."""
-        return {
+    def state(self) -> dict[str, Tensor]:
+        """ "PARAMETER/KEY" -> tensor: moments, counts, and the float32 copies of parameters of 16 bits."""
+        masters = {f"{self.names[id(master)]}/{_MASTER}": master.detach() for _, master in self.masters}
+        return masters | {
             f"{self.names[id(parameter)]}/{key}": value if isinstance(value, torch.Tensor) else torch.tensor(value)
             for part in self.parts
             for parameter, known in part.state.items()
             for key, value in known.items()
         }
 
-    def resume(self, state: dict[str, torch.Tensor]) -> None:
+    def resume(self, state: dict[str, Tensor]) -> None:
         """What `state` gave. Raises KeyError where a parameter is missing from it, or has moments of another optimizer."""
-        by_name: dict[str, dict[str, torch.Tensor]] = {}
+        by_name: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():
             name, _, entry = key.rpartition("/")
             by_name.setdefault(name, {})[entry] = value
+        with torch.no_grad():
+            for _, master in self.masters:
+                master.copy_(by_name[self.names[id(master)]].pop(_MASTER))
         for part in self.parts:
             for group in part.param_groups:
                 for parameter in group["params"]:
-                    name = self.names[id(parameter)]
-                    if state and set(by_name.get(name, ())) != _MOMENTS[type(part)]:
-                        raise KeyError(f"{name} has no moments of {type(part).__name__}")
-                    part.state[parameter] = by_name.get(name, {})
+                    self._resume(part, parameter, by_name.get(self.names[id(parameter)], {}))
+
+    def _resume(self, part: torch.optim.Optimizer, parameter: nn.Parameter, moments: dict[str, Tensor]) -> None:
+        """A parameter that no gradient has reached has no moments."""
+        own = _MOMENTS[1:2] if isinstance(part, torch.optim.Muon) else _MOMENTS[::2]
+        own = own[:1] if isinstance(part, torch.optim.AdamW) else own
+        if moments and set(moments) not in own:
+            raise KeyError(f"{self.names[id(parameter)]} has no moments of {type(part).__name__}")
+        if moments:
+            part.state[parameter] = moments
 
 
-def _adamw(parameters: list[nn.Parameter], settings: Optimization) -> torch.optim.AdamW:
+def _adamw(parameters: list[nn.Parameter], settings: Optimization) -> torch.optim.Optimizer:
     decayed = [one for one in parameters if one.ndim > 1]
     spared = [one for one in parameters if one.ndim <= 1]
     groups = [
@@ -102,6 +135,8 @@ def _adamw(parameters: list[nn.Parameter], settings: Optimization) -> torch.opti
         for part, decay in ((decayed, settings.weight_decay), (spared, 0.0))
         if part
     ]
+    if settings.kind == "adamw8bit":
+        return AdamW8bit(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
 
 

@@ -75,6 +75,16 @@ class Shards:
         end = start + length
         return self._ids[start:end].astype(np.int64), self._learned[start:end].astype(np.bool_)
 
+    def part(self, begin: int, end: int) -> Shards:
+        """The tokens [begin, end) as they lie in the files, nothing copied; a sample that is cut there is one by itself."""
+        if not 0 <= begin < end <= self.num_tokens:
+            raise ValueError(f"a part [{begin}, {end}) of {self.num_tokens} tokens")
+        own = object.__new__(Shards)
+        own.made_of = self.made_of
+        own._ids, own._learned = self._ids[begin:end], self._learned[begin:end]
+        own._ends = np.append(self._ends[(self._ends > begin) & (self._ends < end)], end) - begin
+        return own
+
     def _bounds(self, sample: int) -> tuple[int, int]:
         return int(self._ends[sample - 1]) if sample else 0, int(self._ends[sample])
 

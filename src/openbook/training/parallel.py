@@ -1,0 +1,101 @@
+"""Several processes at one run: what is summed over them, so that a step is that of one process.
+
+Started by torchrun, which tells each process its rank. Data parallel: every rank has the whole model and a part of each step;
+gradients are summed over ranks after the last micro-batch, since the loss is divided by the weight of the whole step before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from openbook.core.errors import RunStopped
+
+BUCKET_ELEMENTS = 1 << 22
+"""Gradients are joined into buffers of so many numbers: one call for many small tensors."""
+LOST_S = 300.0
+"""A rank that says nothing for so long is lost."""
+
+
+class Ranks:
+    """This process among those of a run. With one, nothing is sent."""
+
+    def __init__(self, rank: int = 0, world_size: int = 1) -> None:
+        self.rank, self.world_size = rank, world_size
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes, logs and speaks."""
+        return self.rank == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each of `values`, added up over ranks in float64. RunStopped where a rank is lost."""
+        if self.world_size == 1:
+            return list(values)
+        joined = torch.tensor(values, dtype=torch.float64)
+        self._reduce(joined)
+        found: list[float] = joined.tolist()
+        return found
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true on one rank at least."""
+        return self.sum([float(flag)])[0] > 0
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """In place; a parameter that has no gradient on this rank may have one on another."""
+        if self.world_size == 1:
+            return
+        for one in parameters:
+            if one.grad is None:
+                one.grad = torch.zeros_like(one)
+        for bucket in _buckets([one.grad for one in parameters if one.grad is not None]):
+            joined = torch.cat([one.reshape(-1) for one in bucket])
+            self._reduce(joined)
+            for one, summed in zip(bucket, joined.split([one.numel() for one in bucket]), strict=True):
+                one.copy_(summed.view_as(one))
+
+    def wait(self) -> None:
+        """For all ranks."""
+        self.sum([0.0])
+
+    def _reduce(self, tensor: Tensor) -> None:
+        try:
+            dist.all_reduce(tensor)
+        except RuntimeError as error:
+            first = str(error).splitlines()[0]
+            raise RunStopped(
+                f"rank {self.rank} lost another one: {first}", "see what that one said, then go on with --resume"
+            ) from None
+
+
+def join_ranks() -> Ranks:
+    """The ranks that torchrun started, or this process alone."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        return Ranks()
+    if not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=timedelta(seconds=LOST_S))
+    return Ranks(dist.get_rank(), world_size)
+
+
+def leave_ranks() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Neighbours of one dtype, `BUCKET_ELEMENTS` together."""
+    found: list[list[Tensor]] = []
+    count = 0
+    for one in tensors:
+        if not found or found[-1][0].dtype != one.dtype or count + one.numel() > BUCKET_ELEMENTS:
+            found.append([])
+            count = 0
+        found[-1].append(one)
+        count += one.numel()
+    return found

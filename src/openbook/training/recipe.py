@@ -1,0 +1,187 @@
+"""A recipe: everything that a run is made of, as one frozen model. YAML in, `key.path=value` over it, the effective values out.
+
+In reading order: the parts (model, data, adapter), the recipe, how it is read and written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from openbook.core.config import set_key, split_override, validated
+from openbook.core.errors import UsageError
+from openbook.training.schedule import Shape
+
+ObjectiveName = Literal["next_token"]
+Layout = Literal["auto", "windows", "packed", "single"]
+Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
+OptimizerName = Literal["adamw", "adamw8bit", "muon"]
+Parallel = Literal["auto", "none", "ddp", "fsdp"]
+AdapterKind = Literal["lora", "qlora", "dora", "prefix", "p-tuning", "prompt", "houlsby"]
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_several)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelPart(_Part):
+    """A checkpoint to go on from (`path`), or a fresh model: `family` and `size` of `openbook model new`, `shape` over it."""
+
+    path: str | None = Field(default=None, description="directory of a checkpoint, or the name of a local model")
+    family: str = Field(default="llama", description="of a fresh model: llama, mistral, qwen2, qwen3, gpt2, bert or t5")
+    size: str | None = Field(default=None, description="of a fresh model: 1m, 5m, 30m, 125m, ...")
+    shape: dict[str, float | int | bool | str] = Field(
+        default_factory=dict, description="entries of config.json over those of the size"
+    )
+    tokenizer: str | None = Field(
+        default=None, description="of a fresh model: default, characters (of the training text), or a directory"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ModelPart:
+        if (self.path is None) == (self.size is None):
+            raise ValueError("give model.path (a checkpoint) or model.size (a fresh model), one of the two")
+        if self.path is not None and (self.shape or self.tokenizer):
+            raise ValueError("a checkpoint has its shape and its tokenizer: leave out model.shape and model.tokenizer")
+        return self
+
+
+class DataPart(_Part):
+    """Files, and how their samples become rows. `$NAME` and `~` in paths are replaced."""
+
+    train: Paths = Field(description="files or folders to learn from")
+    eval: Paths = Field(default=(), description="files or folders that are only evaluated on")
+    eval_share: float = Field(default=0.0, ge=0, lt=1, description="or the last share of `train` in their place")
+    eval_rows: int | None = Field(default=None, ge=1, description="rows that an evaluation reads; none: all")
+    layout: Layout = Field(
+        default="auto",
+        description="windows of one long text, rows packed with whole samples, or a single sample a row; "
+        "auto: windows for text, packed for all else",
+    )
+    cache: str | None = Field(default=None, description="where tokenised data is kept; none: beside the run")
+
+    @model_validator(mode="after")
+    def _one_held_out(self) -> DataPart:
+        if not self.train:
+            raise ValueError("name at least one file in data.train")
+        if self.eval and self.eval_share:
+            raise ValueError("give data.eval or data.eval_share, not both")
+        return self
+
+
+class AdapterPart(_Part):
+    """What is trained beside a frozen base. Settings of other kinds are refused."""
+
+    kind: AdapterKind
+    r: int | None = Field(default=None, ge=1, description="rank of LoRA, QLoRA and DoRA (8)")
+    alpha: float | None = Field(default=None, description="its scale is alpha / r (2 r)")
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    target_modules: Paths | None = Field(default=None, description="attention, all-linear, or ends of module names")
+    trained_modules: Paths | None = Field(default=None, description="modules that are trained whole beside it")
+    is_rank_stabilized: bool | None = Field(default=None, description="alpha / sqrt(r) in place of alpha / r")
+    size: int | None = Field(default=None, ge=1, description="width of a bottleneck (32)")
+    num_virtual_tokens: int | None = Field(default=None, ge=1, description="of prefix, p-tuning and prompt (20)")
+    projection_size: int | None = Field(default=None, ge=0, description="width of the network of a prefix")
+    initial_text: str | None = Field(default=None, description="what the virtual tokens of a prompt begin as")
+
+
+class Recipe(_Part):
+    """All of a run. Sizes of batches are sequences, or rows of `max_seq_len` tokens where samples are packed."""
+
+    objective: ObjectiveName = "next_token"
+    model: ModelPart
+    data: DataPart
+    adapter: AdapterPart | None = None
+    steps: int | None = Field(default=None, ge=1, description="optimizer steps; or epochs")
+    epochs: float | None = Field(default=None, gt=0, description="times that all rows are seen; or steps")
+    batch_size: int = Field(default=8, ge=1, description="rows of an optimizer step, over all ranks")
+    micro_batch_size: int | None = Field(default=None, ge=1, description="rows of a forward pass; none: all of a rank")
+    max_seq_len: int = Field(default=512, ge=2, description="tokens of a row")
+    lr: float = Field(default=3e-4, gt=0)
+    schedule: Shape = "cosine"
+    warmup: float = Field(default=0.0, ge=0, description="steps; below 1 a share of all")
+    decay: float = Field(default=0.0, ge=0, description="steps of wsd's way down; below 1 a share of all")
+    least_rate: float = Field(default=0.1, ge=0, le=1, description="share of lr at the end of linear, cosine and wsd")
+    optimizer: OptimizerName = "adamw"
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    muon_lr: float | None = Field(default=None, gt=0)
+    max_norm: float = Field(default=1.0, ge=0, description="gradients are clipped to this norm; 0: they are not")
+    precision: Precision = "float32"
+    parallel: Parallel = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    eval_every: int | None = Field(default=None, ge=1, description="steps; none: at the end")
+    save_every: int | None = Field(default=None, ge=1, description="steps; none: at the end")
+    keep: int = Field(default=2, ge=1, description="checkpoints that stay, beside the best")
+    early_stopping: int | None = Field(default=None, ge=1, description="evaluations without a better one that end it")
+    ema: float | None = Field(default=None, gt=0, lt=1, description="decay of an average of the weights")
+    log_every: int = Field(default=10, ge=1, description="steps between lines on the screen")
+    tensorboard: bool = Field(default=False, description="event files for TensorBoard beside the log")
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    out: str = Field(description="directory of the run")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Recipe:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give steps or epochs, one of the two")
+        if self.early_stopping is not None and not self.has_evaluation:
+            raise ValueError("early_stopping needs data.eval or data.eval_share")
+        if self.adapter is not None and self.model.path is None:
+            raise ValueError("an adapter needs a trained base: give model.path")
+        return self
+
+    @property
+    def has_evaluation(self) -> bool:
+        return bool(self.data.eval or self.data.eval_share)
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a YAML file with "key.path=value" over it. UsageError names the key, and the nearest known one."""
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "see `openbook train --list`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {error}", "mend it") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no recipe", "write KEY: VALUE lines")
+    for text in overrides:
+        key, value = split_override(text)
+        set_key(values, key, value)
+    return recipe_of(values)
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """UsageError names the key, and the nearest known one."""
+    return validated(Recipe, values, "recipe key")
+
+
+def as_yaml(recipe: Recipe) -> str:
+    """All settings in force, which make the same run again."""
+    said: str = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return said
+
+
+def data_paths(names: Sequence[str]) -> list[Path]:
+    """UsageError for a path that is not there, or in which a variable is left that nobody has set."""
+    paths = [Path(os.path.expandvars(name)).expanduser() for name in names]
+    for name, path in zip(names, paths, strict=True):
+        if "$" in str(path):
+            raise UsageError(f"{name}: its variable is not set", "set it in the environment, or give data.train=FILE")
+        if not path.exists():
+            raise UsageError(f"{path} is not there", "give data.train=FILE (or data.eval=FILE)")
+    return paths
