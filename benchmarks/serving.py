@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,32 @@ class Peer:
         return found
 
 
-def bandwidth() -> float:
-    """Bytes a second that all cores read, the best of some tries."""
+@cache
+def _gigabyte() -> Any:
     import torch
 
-    data = torch.ones(1 << 28)  # 1 GiB
-    best = float("inf")
+    return torch.ones(1 << 28)
+
+
+def read_gb_per_second() -> float:
+    """What all cores read, the best of some tries: what one answer at a time is bound by."""
+    data, best = _gigabyte(), float("inf")
     for _ in range(5):
         began = time.perf_counter()
         data.sum()
         best = min(best, time.perf_counter() - began)
-    return data.nbytes / best
+    return float(data.nbytes / best / 1e9)
+
+
+def weight_gb(model: Path) -> dict[str, float]:
+    """Of ours, what a token reads of weights: the layers and the head, once."""
+    from openbook.lm.checkpoint import read_config
+    from openbook.lm.load import empty_model
+
+    parts = dict(empty_model(read_config(model), str(model)).named_parameters())
+    count = sum(one.numel() for name, one in parts.items() if "layers." in name or name == "tokens.weight")
+    bits = {"int8": 8, "int4": 4.5, "bfloat16": 16}
+    return {f"openbook-{kind}": count * width / 8e9 for kind, width in bits.items()}
 
 
 def make_models(folder: Path, openvino: str | None) -> None:
@@ -128,8 +144,11 @@ def peers(folder: Path, llama: str | None, openvino: str | None) -> list[Peer]:
 
 
 def compare(systems: list[Peer], rounds: int) -> dict[str, dict[str, list[float]]]:
-    """case -> system -> tokens a second, a round each. One by one, `transformers` gets a quarter of the mixed requests, once."""
-    found: dict[str, dict[str, list[float]]] = {case: {} for case in CASES}
+    """case -> system -> tokens a second, a round each; "read" -> ours -> GB a second just before one answer is timed.
+
+    One by one, `transformers` gets a quarter of the mixed requests, once.
+    """
+    found: dict[str, dict[str, list[float]]] = {case: {} for case in (*CASES, "read")}
     for number in range(-1, rounds):
         for case in CASES:
             order = systems if number % 2 else systems[::-1]
@@ -138,6 +157,8 @@ def compare(systems: list[Peer], rounds: int) -> dict[str, dict[str, list[float]
                 if (case == "mixed" and number < 0) or (is_single and (number > 0 or case != "mixed")):
                     continue  # who has computed the other two is warm
                 share = wait_for_quiet()
+                if case == "decode" and number >= 0 and system.name.startswith("openbook"):
+                    found["read"].setdefault(system.name, []).append(read_gb_per_second())
                 speed = system.measure("few" if is_single else case)
                 print(f"{number:3} {case:8} {system.name:20} {speed:9.1f} (others {share:.2f})", flush=True)
                 if number >= 0:
@@ -178,13 +199,19 @@ def main() -> None:
     result: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     if options.only != "ours":
         result["machine"] = machine.describe()
-        result["read_gb_per_second"] = round(bandwidth() / 1e9, 1)
         systems = peers(options.models, options.llama, options.openvino)
         try:
             figures = compare(systems, options.rounds)
         finally:
             for system in systems:
                 system.close()
+        read = figures.pop("read")
+        need = weight_gb(options.models / "hf")
+        result["read_gb_per_second"] = read
+        result["share_of_bandwidth"] = {
+            name: statistics.median(a * need[name] / b for a, b in zip(figures["decode"][name], speeds, strict=True))
+            for name, speeds in read.items()
+        }
         medians = {case: {name: statistics.median(all_) for name, all_ in by.items()} for case, by in figures.items()}
         result |= {"tokens_per_second": medians, "rounds": figures, "ratios": ratios(figures)}
         for row in result["ratios"]:

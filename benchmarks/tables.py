@@ -318,10 +318,22 @@ def serving(found: dict[str, Any], language: Language) -> str:
         ]
         for one in found["ratios"]
     ]
-    parts = [table(head, rows), table(ratio_head, ratios)]
+    parts = [table(head, rows), table(ratio_head, ratios), _bandwidth(found, language)]
     if "alone" in found:
         parts.append(_alone(found["alone"], language))
     return "\n\n".join(parts)
+
+
+def _bandwidth(found: dict[str, Any], language: Language) -> str:
+    speeds = [one for each in found["read_gb_per_second"].values() for one in each]
+    shares = ", ".join(
+        f"{name.removeprefix('openbook-')} {share:.0%}" for name, share in found["share_of_bandwidth"].items()
+    )
+    return say(
+        language,
+        f"Memory was read at {min(speeds):.0f} to {max(speeds):.0f} GB/s while one answer was timed; weights took: {shares}.",
+        f"计时单个回答时，内存读取速度为 {min(speeds):.0f} 到 {max(speeds):.0f} GB/s；其中权重占：{shares}。",
+    )
 
 
 def _alone(found: dict[str, Any], language: Language) -> str:

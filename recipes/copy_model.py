@@ -73,8 +73,8 @@ class Stage(NamedTuple):
 
 STAGES = (
     Stage(350, (2, 4), {"list": 0.4, "bare": 0.3, "marked": 0.3}, 0.0),
-    Stage(600, (2, 5), {"list": 0.2, "bare": 0.3, "marked": 0.5}, 0.7),
-    Stage(400, (2, 5), {"list": 0.1, "marked": 0.3, "whole": 0.6}, 0.6),
+    Stage(1_200, (2, 5), {"list": 0.2, "bare": 0.3, "marked": 0.5}, 0.7),
+    Stage(1_000, (2, 5), {"list": 0.1, "marked": 0.3, "whole": 0.6}, 0.6),
 )
 """The numbers of passages are learned before places are alike: together, they were not. The rates fall to nothing over the last
 stage."""

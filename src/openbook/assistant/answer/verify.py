@@ -1,4 +1,5 @@
-"""Whether a sentence agrees with the passage that it cites: numbers, units, dates, names and negation, compared by rules.
+"""Whether a sentence agrees with the passage that it cites: numbers, units, dates, names, negation and what something is said to
+be, compared by rules.
 
 What does not agree is named in words, in the language of the sentence. Agreement does not prove that the passage says
 the sentence; disagreement is a reason to look. Negation is compared between a clause and the one it was taken from.
@@ -14,6 +15,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from openbook.assistant.answer import swaps
+from openbook.assistant.answer.complements import other_complements
 from openbook.assistant.answer.dates import Date
 from openbook.assistant.answer.denials import contradicted
 from openbook.assistant.answer.facts import Facts, Quantity, facts
@@ -27,7 +29,7 @@ from openbook.library.lexical.fold import fold, simplify
 from openbook.library.lexical.stopwords import STOPWORDS
 from openbook.library.lexical.tokenize import terms
 
-FailureKind = Literal["number", "unit", "date", "name", "negation"]
+FailureKind = Literal["number", "unit", "date", "name", "negation", "complement"]
 
 
 class Failure(NamedTuple):
@@ -56,7 +58,16 @@ def verify(sentence: str, passage: str, context: str = "") -> list[Failure]:
         *(Failure("name", swaps.message(found, sentence)) for found in swapped_names(sentence, passage)),
         *_paired_rates(sentence, passage, zh),
         *_negation(sentence, passage, zh),
+        *_complements(sentence, whole, zh),
     ]
+
+
+def _complements(sentence: str, passage: str, zh: bool) -> Iterator[Failure]:
+    for found in other_complements(sentence, passage):
+        yield Failure(
+            "complement",
+            f"引文中是“{found.held}”，不是“{found.said}”" if zh else f'the passage has "{found.held}", not "{found.said}"',
+        )
 
 
 _EACH = re.compile(r"(?<=[元块角])一(?=[张人个天次晚位本份件台间辆斤年月])")

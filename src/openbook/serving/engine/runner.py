@@ -60,11 +60,7 @@ class Runner:
         for source, target in plan.copies:
             self.storage.copy(source, target)
         pieces = sorted(plan.pieces, key=lambda piece: (len(piece.tokens), piece.seen))  # equal lengths attend together
-        longest = max(len(piece.block_table) for piece in pieces)
-        numbers = np.zeros((len(pieces), longest), np.int64)
-        for row, piece in zip(numbers, pieces, strict=True):
-            row[: len(piece.block_table)] = piece.block_table
-        tables = torch.from_numpy(numbers)
+        tables = torch.from_numpy(_tables(pieces))
         device = self.model.device
         batch = Batch.of(
             [len(piece.tokens) for piece in pieces],
@@ -82,6 +78,14 @@ class Runner:
         logits = self.model(ids, batch, rows=rows).float()
         fused = self.model.fused if isinstance(self.model, Llama) else None
         return Computed(wanting, logits, None if fused is None else fused.peaks_of(logits))
+
+
+def _tables(pieces: list[Piece]) -> NDArray[np.int64]:
+    """(S, most) the blocks of each piece, and zeros behind them."""
+    counts = np.array([len(piece.block_table) for piece in pieces])
+    tables = np.zeros((len(pieces), counts.max()), np.int64)
+    tables[np.arange(tables.shape[1]) < counts[:, None]] = [block for piece in pieces for block in piece.block_table]
+    return tables
 
 
 def _rows(pieces: list[Piece]) -> NDArray[np.int64]:

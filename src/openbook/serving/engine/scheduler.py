@@ -68,7 +68,7 @@ class Scheduler:
                 continue
             guesses = self._guesses(sequence, budget) if sequence.num_wished else 0
             if self._make_room(sequence, count + guesses, copies):
-                pieces.append(self._piece(sequence, count)._replace(num_draft=guesses))
+                pieces.append(self._piece(sequence, count, guesses))
                 budget.take(sequence, pieces[-1])
         # A sequence that was preempted for one behind it in this loop takes its piece back.
         running = {one.number for one in self.running}
@@ -127,13 +127,13 @@ class Scheduler:
         self.running.sort(key=lambda one: one.number)
         self.waiting.extendleft(reversed(children[room:]))
 
-    def _piece(self, sequence: Sequence, count: int) -> Piece:
+    def _piece(self, sequence: Sequence, count: int, guesses: int = 0) -> Piece:
         start = sequence.num_computed
         tokens = sequence.tokens[start : start + count]
         is_last = count == sequence.num_to_compute
         num_logits = count if sequence.is_scored else int(is_last)
         adapter = None if sequence.adapter is None else sequence.adapter.name
-        return Piece(sequence.number, tokens, start, list(sequence.block_table), num_logits, adapter=adapter)
+        return Piece(sequence.number, tokens, start, list(sequence.block_table), num_logits, guesses, adapter)
 
     def _make_room(self, sequence: Sequence, count: int, copies: list[tuple[int, int]]) -> bool:
         """Blocks for the next `count` tokens, if need be from sequences that came later. False when it was itself sent back."""
