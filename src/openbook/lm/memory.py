@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from openbook.lm.families.base import Family
+from openbook.lm.families.base import Family, Head
 from openbook.lm.nn.batch import Batch
 
 ADAMW_BYTES = 8
@@ -68,24 +68,25 @@ def inference_memory(model: Family, context: int, batch: int) -> Memory:
     return Memory(weight_bytes(model), kv_bytes(model, context, batch), alive.peak_bytes)
 
 
-def training_memory(model: Family, context: int, batch: int) -> Memory:
+def training_memory(model: Family, context: int, batch: int, head: Head = "logits") -> Memory:
     """A step of AdamW on `batch` sequences of `context` tokens, on the parameters that require gradients (an adapter's), or on
-    all where none does.
+    all where none does. `head`: what makes the loss (a chunked cross-entropy keeps no logits).
     """
     trained = [one for one in model.parameters() if one.requires_grad] or list(model.parameters())
     count = sum(parameter.numel() for parameter in trained)
     return Memory(
         weights=weight_bytes(model),
-        activations=saved_bytes(model, context, batch),
+        activations=saved_bytes(model, context, batch, head),
         gradients=count * model.dtype.itemsize,
         optimizer=count * ADAMW_BYTES,
         master=count * 4 if model.dtype != torch.float32 else 0,
     )
 
 
-def saved_bytes(model: Family, context: int, batch: int) -> int:
+def saved_bytes(model: Family, context: int, batch: int, head: Head = "logits") -> int:
     """What the forward pass keeps for the backward pass: each storage once, parameters not counted."""
     given = _input(model, context, batch)
+    given.setdefault("head", head)
     with _without_storage(model) as fake:
         if not any(parameter.requires_grad for parameter in fake.parameters()):
             fake.requires_grad_(True)
@@ -115,7 +116,8 @@ def kept_for_backward(model: torch.nn.Module) -> Iterator[Mapping[int, int]]:
 @contextmanager
 def _without_storage(model: Family) -> Iterator[Family]:
     """A copy of `model` on a processor that computes shapes only."""
-    empty = copy.deepcopy(model).to("meta") if model.device.type != "meta" else copy.deepcopy(model)
+    shapes = {id(one): nn.Parameter(one.detach().to("meta"), one.requires_grad) for one in model.parameters()}
+    empty = copy.deepcopy(model, dict[int, Any](shapes)).to("meta")  # no weight is copied
     with FakeTensorMode(allow_non_fake_inputs=True):
         fake = empty.to_empty(device="cpu")
         fake.tie()

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from openbook.core.errors import ModelUnavailable
+from openbook.core.faults import fault_point
 from openbook.core.paths import sync
 from openbook.lm.adapters.files import save_adapter
 from openbook.lm.adapters.slot import find_table
@@ -29,6 +30,7 @@ from openbook.lm.load import load_model, save_model
 from openbook.lm.state import fill
 from openbook.lm.stored import Stored
 from openbook.training.loop import Loop
+from openbook.training.parallel import is_sharded, whole
 
 _PREFIX = "step-"
 _STATE = "state.json"
@@ -45,30 +47,37 @@ def save(
 ) -> Path:
     """The checkpoint of the step that `loop` has done. Of the older ones the last `keep` - 1 stay, and that of step `best`.
 
-    `also` writes what else belongs to a checkpoint (a tokenizer) into it; `notes` are given back by `resume`. Every rank gives
-    its part of the state, the first one writes. OSError or ModelUnavailable where there is no room; then the older ones are as
-    they were.
+    `also` writes what else belongs to a checkpoint (a tokenizer) into it; `notes` are given back by `resume`. Every rank calls it
+    and gives its part of what is spread, the first one writes. OSError or ModelUnavailable where there is no room; then the
+    older ones are as they were.
     """
     folder = run / f"{_PREFIX}{loop.done:08d}"
+    model, moments = _whole_model(loop.model), {name: whole(one) for name, one in loop.optimizers.state().items()}
+    averages = None if loop.ema is None else {name: whole(one) for name, one in loop.ema.state().items()}
+    if not loop.ranks.is_first:
+        return folder
     beside = run / f".{folder.name}.{os.getpid()}.part"
     shutil.rmtree(beside, ignore_errors=True)
     try:
         beside.mkdir(parents=True)
-        save_trained(loop.model, beside)
-        if also is not None:
-            also(beside)
+        save_trained(model, beside)
         inner = beside / "training"
         inner.mkdir()
-        _write(inner / "optimizer.safetensors", loop.optimizers.state())
-        if adapter_names(loop.model):
-            _write(inner / "trained.safetensors", _trained(loop.model))
-        if loop.ema is not None:
-            _write(inner / "ema.safetensors", loop.ema.state())
+        if also is not None:
+            also(beside)
+        fault_point("train.saving")
+        _write(inner / "optimizer.safetensors", moments)
+        if adapter_names(model):
+            _write(inner / "trained.safetensors", _trained(model))
+        if averages is not None:
+            _write(inner / "ema.safetensors", averages)
         (inner / _STATE).write_text(json.dumps(_said(loop, notes)), "utf-8")
         for path in (inner / _STATE, inner, beside):
             sync(path)
         _remove(folder)
+        fault_point("train.saving")
         beside.rename(folder)
+        fault_point("train.saved")
         sync(run)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -96,10 +105,7 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
         said = json.loads((inner / _STATE).read_text("utf-8"))
         moments = load_file(inner / "optimizer.safetensors")
         random = torch.frombuffer(bytearray(base64.b64decode(said["random"])), dtype=torch.uint8)
-        if adapter_names(loop.model):
-            _put(loop.model, load_file(inner / "trained.safetensors"))
-        else:
-            fill(loop.model, Stored(folder))
+        _fill(loop.model, folder)
         loop.optimizers.resume(moments)
         loop.source.resume(said["source"])
         if loop.ema is not None:
@@ -114,6 +120,28 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
             f"{folder} is no checkpoint of this run: {error!r}", "start anew in another folder"
         ) from None
     return notes
+
+
+def _fill(model: Family, folder: Path) -> None:
+    """What is trained, as it is in `folder`."""
+    if adapter_names(model):
+        _put(model, load_file(folder / "training" / "trained.safetensors"))
+    elif is_sharded(model):
+        from openbook.training.parallel_fsdp import plain_twin, put
+
+        twin = plain_twin(model)
+        fill(twin, Stored(folder))
+        put(model, twin)
+    else:
+        fill(model, Stored(folder))
+
+
+def _whole_model(model: Family) -> Family:
+    if not is_sharded(model):
+        return model
+    from openbook.training.parallel_fsdp import whole_model
+
+    return whole_model(model)
 
 
 def save_trained(model: Family, directory: Path) -> None:
@@ -173,4 +201,5 @@ def _remove(folder: Path) -> None:
     if folder.exists():
         going = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         folder.rename(going)
+        fault_point("train.removing")
         shutil.rmtree(going)

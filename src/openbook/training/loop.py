@@ -18,12 +18,16 @@ from openbook.lm.families.base import Family
 from openbook.training.ema import Ema
 from openbook.training.objectives.objective import Objective
 from openbook.training.optimizer import Optimization, Optimizers
-from openbook.training.parallel import Ranks
+from openbook.training.parallel import Ranks, whole
 from openbook.training.precision import LossScaler, products_in
 from openbook.training.schedule import Shape, factor
 from openbook.training.sources.step import Source
 
 M = TypeVar("M")
+
+
+class Diverged(RunStopped):
+    """The loss or the gradient of a step is no number."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class Loop(Generic[M]):
             yield self.step()
 
     def step(self) -> Step:
-        """Raises RunStopped where the loss or the gradient is no number; then nothing has been changed."""
+        """Raises Diverged where the loss or the gradient is no number; then nothing has been changed."""
         began = time.monotonic()
         self.micros = self.source.next_step()
         weight, tokens = self.ranks.sum(
@@ -99,7 +103,7 @@ class Loop(Generic[M]):
         if not weight:
             raise RunStopped(f"nothing is learned in step {self.done}", "see its data with `openbook train --check`")
         total, metrics = self._backward(weight)
-        norm = float(nn.utils.clip_grad_norm_(self.trained, self.pace.max_norm or math.inf))
+        norm = float(whole(nn.utils.clip_grad_norm_(self.trained, self.pace.max_norm or math.inf)))
         rate = self._update(total / weight, norm)
         self.done += 1
         seconds = time.monotonic() - began
@@ -108,24 +112,19 @@ class Loop(Generic[M]):
     def _backward(self, weight: float) -> tuple[float, dict[str, float]]:
         """The sum of the loss, and the metrics, over all ranks; each parameter has its gradient."""
         scale = self.scaler.factor if self.scaler is not None else 1.0
-        names: list[str] = []
-        sums: list[float] = [0.0]
+        total, sums = 0.0, dict[str, list[float]]()
         for micro in self.micros:
             with products_in(self.pace.precision, self.model.device):
                 found = self.objective.loss(self.model, micro)
             (found.total * (scale / weight)).backward()  # type: ignore[no-untyped-call]
-            sums[0] += float(found.total.detach())
+            total += float(found.total.detach())
             for name, pair in found.metrics.items():
-                if name not in names:
-                    names.append(name)
-                    sums += [0.0, 0.0]
-                at = 1 + 2 * names.index(name)
-                sums[at : at + 2] = [a + b for a, b in zip(sums[at : at + 2], pair, strict=True)]
+                sums[name] = [a + b for a, b in zip(sums.get(name, [0.0, 0.0]), pair, strict=True)]
         self.ranks.sum_gradients(self.trained)
         if self.scaler is not None:
             self.scaler.unscale(self.trained)
-        total, *rest = self.ranks.sum(sums)
-        return total, {name: a / b if b else 0.0 for name, a, b in zip(names, rest[::2], rest[1::2], strict=True)}
+        metrics = {name: a / b if b else 0.0 for name, (a, b) in self.ranks.sum_named(sums).items()}
+        return self.ranks.sum([total])[0], metrics
 
     def _update(self, loss: float, norm: float) -> float:
         """Takes the step, and gives its rate."""
@@ -134,7 +133,7 @@ class Loop(Generic[M]):
             self.scaler.saw(is_finite)
         elif not is_finite:
             self.optimizers.zero_grad()
-            raise RunStopped(f"the loss of step {self.done} is {loss}, its gradient {norm}", "lower the rate")
+            raise Diverged(f"the loss of step {self.done} is {loss}, its gradient {norm}", "lower the rate")
         self.optimizers.set_rate(self.factor())
         if is_finite:
             self.optimizers.step()

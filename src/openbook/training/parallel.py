@@ -6,8 +6,9 @@ gradients are summed over ranks after the last micro-batch, since the loss is di
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import torch
@@ -27,6 +28,8 @@ class Ranks:
 
     def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         self.rank, self.world_size = rank, world_size
+        self.gradients_are_summed = world_size == 1
+        """Whether the backward pass has done it."""
 
     @property
     def is_first(self) -> bool:
@@ -42,30 +45,58 @@ class Ranks:
         found: list[float] = joined.tolist()
         return found
 
+    def sum_named(self, values: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+        """Each of `values`, added up over ranks, under the names that the first rank has; all lists are of one length."""
+        names = self._of_first(list(values))
+        width = max((len(one) for one in values.values()), default=0)
+        width = int(self.max(width))
+        summed = self.sum([part for name in names for part in values.get(name, [0.0] * width)])
+        return {name: summed[width * place : width * (place + 1)] for place, name in enumerate(names)}
+
+    def max(self, value: float) -> float:
+        """The largest of any rank."""
+        if self.world_size == 1:
+            return value
+        found = torch.tensor(value, dtype=torch.float64)
+        self._reduce(found, dist.ReduceOp.MAX)
+        return float(found)
+
     def any(self, flag: bool) -> bool:
         """Whether it is true on one rank at least."""
         return self.sum([float(flag)])[0] > 0
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """In place; a parameter that has no gradient on this rank may have one on another."""
-        if self.world_size == 1:
+        if self.gradients_are_summed:
             return
         for one in parameters:
             if one.grad is None:
                 one.grad = torch.zeros_like(one)
         for bucket in _buckets([one.grad for one in parameters if one.grad is not None]):
-            joined = torch.cat([one.reshape(-1) for one in bucket])
+            joined = torch.cat([part.reshape(-1) for part in bucket])
             self._reduce(joined)
-            for one, summed in zip(bucket, joined.split([one.numel() for one in bucket]), strict=True):
-                one.copy_(summed.view_as(one))
+            for part, summed in zip(bucket, torch.split(joined, [part.numel() for part in bucket]), strict=True):
+                part.copy_(summed.view_as(part))
 
     def wait(self) -> None:
         """For all ranks."""
         self.sum([0.0])
 
-    def _reduce(self, tensor: Tensor) -> None:
+    def _of_first(self, names: list[str]) -> list[str]:
+        """The names of the first rank, sent as UTF-8."""
+        if self.world_size == 1:
+            return names
+        said = torch.tensor(list(json.dumps(names).encode()), dtype=torch.uint8)
+        sent = torch.zeros(int(self.max(len(said) if self.is_first else 0)), dtype=torch.uint8)
+        if self.is_first:
+            sent.copy_(said)
+        self._reduce(sent)  # all others have zeros
+        found: list[str] = json.loads(bytes(sent.tolist()))
+        return found
+
+    def _reduce(self, tensor: Tensor, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
         try:
-            dist.all_reduce(tensor)
+            dist.all_reduce(tensor, how)
         except RuntimeError as error:
             first = str(error).splitlines()[0]
             raise RunStopped(
@@ -81,6 +112,18 @@ def join_ranks() -> Ranks:
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=timedelta(seconds=LOST_S))
     return Ranks(dist.get_rank(), world_size)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that is spread over ranks (`parallel_fsdp`); every rank has to ask for it. Another one as it is."""
+    gather = getattr(tensor, "full_tensor", None)
+    found: Tensor = tensor if gather is None else gather()
+    return found
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether each rank has a part of the weights only."""
+    return any(hasattr(one, "full_tensor") for one in model.parameters())
 
 
 def leave_ranks() -> None:

@@ -23,7 +23,7 @@ def products_in(precision: str, device: torch.device | str = "cpu") -> Iterator[
 
 
 class LossScaler:
-    """Multiplies the loss so that float16 gradients stay above the least number there is; powers of 2, so that nothing is rounded.
+    """Multiplies the loss so that float16 gradients stay above the least number there is; by powers of 2, which round nothing.
 
     A step whose gradients overflow is not taken and the factor halved; after `patience` good steps it is doubled.
     Source: Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740, section 3.2.

@@ -21,7 +21,7 @@ ObjectiveName = Literal["next_token"]
 Layout = Literal["auto", "windows", "packed", "single"]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
-Parallel = Literal["auto", "none", "ddp", "fsdp"]
+Parallel = Literal["ddp", "fsdp"]
 AdapterKind = Literal["lora", "qlora", "dora", "prefix", "p-tuning", "prompt", "houlsby"]
 
 
@@ -121,7 +121,9 @@ class Recipe(_Part):
     muon_lr: float | None = Field(default=None, gt=0)
     max_norm: float = Field(default=1.0, ge=0, description="gradients are clipped to this norm; 0: they are not")
     precision: Precision = "float32"
-    parallel: Parallel = "auto"
+    parallel: Parallel = Field(
+        default="ddp", description="with torchrun: each rank has the whole model (ddp), or a part of it (fsdp)"
+    )
     gradient_checkpointing: bool = False
     compile: bool = False
     eval_every: int | None = Field(default=None, ge=1, description="steps; none: at the end")

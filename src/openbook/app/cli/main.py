@@ -24,6 +24,7 @@ from openbook.app.cli import (
     serve,
     setup,
     tokenizer,
+    train,
 )
 from openbook.core.errors import OpenbookError
 
@@ -52,6 +53,8 @@ app.command("import")(exchange.import_)
 app.command("doctor")(doctor.doctor)
 app.command("run")(run.run)
 app.command("serve")(serve.serve)
+app.command("train")(train.train)
+app.command("runs")(train.runs)
 app.add_typer(model.app, name="model", help="Models: fetch, make, look at, convert.")
 app.add_typer(tokenizer.app, name="tokenizer", help="Tokenizers: train, look at, compare.")
 app.add_typer(evaluate.app, name="eval", help="Measure retrieval on questions of your own.")

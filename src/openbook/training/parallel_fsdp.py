@@ -1,0 +1,70 @@
+"""Fully sharded data parallel: every rank keeps a part of each parameter, of its gradient and of its moments.
+
+torch's FSDP2 (`fully_shard`) gathers a layer when it is needed and adds gradients up into the parts. What is saved is whole, so
+that a checkpoint loads at any number of ranks, and anywhere else.
+Source: Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054 (ZeRO, stage 3).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from openbook.core.errors import UsageError
+from openbook.lm.adapters.slot import find_table
+from openbook.lm.families.base import Family
+from openbook.lm.load import empty_model
+from openbook.training.compiling import layers_of
+from openbook.training.parallel import Ranks, whole
+
+
+def shard(model: Family, ranks: Ranks) -> None:
+    """Spreads the parameters over the ranks, each layer by itself and what is left together. UsageError where that cannot be."""
+    if ranks.world_size == 1:
+        raise UsageError("parallel=fsdp needs several processes", "start it with torchrun --nproc-per-node N")
+    if find_table(model) is not None:
+        raise UsageError("parallel=fsdp trains whole models", "use parallel=ddp for adapters: they are small")
+    mesh = init_device_mesh(model.device.type, (ranks.world_size,))
+    for layer in layers_of(model):
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)  # losses are divided by the weight of the whole step already
+    ranks.gradients_are_summed = True
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """`tensor` spread as `other` is."""
+    if not isinstance(other, DTensor) or tensor.ndim == 0:
+        return tensor
+    return distribute_tensor(tensor, other.device_mesh, other.placements)
+
+
+@torch.no_grad()
+def whole_model(model: Family) -> Family:
+    """A plain model with the same weights; every rank has to ask for it."""
+    twin = plain_twin(model)
+    own = dict(twin.named_parameters())
+    for name, one in model.named_parameters():
+        own[name].copy_(whole(one))
+    return twin
+
+
+@torch.no_grad()
+def put(model: Family, filled: Family) -> None:
+    """The weights of a plain model into the sharded one."""
+    own = dict(filled.named_parameters())
+    for name, one in model.named_parameters():
+        one.copy_(like(own[name].to(one.dtype), one))
+
+
+def plain_twin(model: Family) -> Family:
+    """A plain model of this shape, its weights not yet written."""
+    twin = empty_model(model.raw_config(), "the model that is trained").to(model.dtype)
+    twin.to_empty(device="cpu")
+    twin.tie()
+    return twin

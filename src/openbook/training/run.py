@@ -1,0 +1,367 @@
+"""A run: a recipe from its first step to its last, evaluated, saved, logged, stopped and gone on with.
+
+`OUT/` holds `recipe.yaml` (all settings in force), `log.jsonl`, `step-*` (checkpoints), `report.html`, and at the end `model`:
+the best checkpoint, or the last where nothing is evaluated, as any command takes it.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from openbook.core.errors import ModelUnavailable, RunStopped, UsageError
+from openbook.core.faults import fault_point
+from openbook.core.progress import Progress, silent
+from openbook.training import checkpoint
+from openbook.training.begin import Begun, open_model, open_tokenizer
+from openbook.training.check import first_checks
+from openbook.training.compiling import checkpoint_layers, compile_layers
+from openbook.training.evaluate import Evaluation, evaluate
+from openbook.training.events import EventFile
+from openbook.training.interrupt import Interrupts
+from openbook.training.log import NAME as LOG
+from openbook.training.log import Log
+from openbook.training.loop import Diverged, Loop, Pace, Step
+from openbook.training.optimizer import Optimization
+from openbook.training.parallel import Ranks, join_ranks, leave_ranks
+from openbook.training.recipe import Recipe, as_yaml
+from openbook.training.report import write_report
+from openbook.training.stopped import dump_micros, is_memory_error, memory_remedy
+from openbook.training.tasks import Task, open_task
+
+MODEL = "model"
+RECIPE = "recipe.yaml"
+GO_ON = "the checkpoints before it are whole: make room, then go on with --resume"
+
+
+class Status(NamedTuple):
+    """After a step. `left_s`: seconds for the steps that are left, as fast as the last ones. `memory_bytes`: the most that the
+    process has had. `evaluation`: where there was one.
+    """
+
+    step: Step
+    steps: int
+    tokens_per_s: float
+    left_s: float
+    memory_bytes: int
+    evaluation: Evaluation | None = None
+
+
+class Outcome(NamedTuple):
+    """`ended`: "done", "stopped early" or "interrupted". `loss`: of the last step, `best_loss`: of the best evaluation."""
+
+    ended: str
+    done: int
+    steps: int
+    loss: float
+    best_loss: float | None
+    best_step: int | None
+    model: Path | None
+
+
+@dataclass
+class Best:
+    """Of all evaluations so far. `since`: how many came after it."""
+
+    loss: float = math.inf
+    step: int | None = None
+    since: int = 0
+
+    def saw(self, loss: float, step: int) -> bool:
+        """Whether it is a new best."""
+        if loss < self.loss:
+            self.loss, self.step, self.since = loss, step, 0
+            return True
+        self.since += 1
+        return False
+
+
+def train(
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    watch: Callable[[Status], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
+) -> Outcome:
+    """Runs `recipe`, or what is left of it.
+
+    Raises UsageError for a place that holds another run, RunStopped for a run that cannot be right or cannot go on, and what
+    reading the model and the data raises.
+    """
+    ranks = join_ranks()
+    try:
+        out = Path(recipe.out)
+        _check_place(out, resume)
+        run = open_run(recipe, ranks, say, progress)
+        return run.go(resume, watch)
+    finally:
+        leave_ranks()
+
+
+def open_run(
+    recipe: Recipe, ranks: Ranks, say: Callable[[str], None] = lambda _: None, progress: Progress = silent
+) -> Run:
+    """The model, the data and the loop of a recipe; nothing is written but tokenised data."""
+    begun = open_model(recipe, open_tokenizer(recipe))
+    task = open_task(recipe, begun, ranks, progress)
+    steps = recipe.steps or max(math.ceil((recipe.epochs or 1) * task.per_epoch / recipe.batch_size), 1)
+    if recipe.gradient_checkpointing:
+        checkpoint_layers(begun.model)
+    if recipe.compile:
+        compile_layers(begun.model, is_fixed=task.is_fixed)
+    if recipe.parallel == "fsdp":
+        from openbook.training.parallel_fsdp import shard
+
+        _check_sharded(recipe)
+        shard(begun.model, ranks)
+    loop = Loop(
+        begun.model,
+        task.source,
+        task.objective,
+        optimization_of(recipe),
+        pace_of(recipe, steps),
+        ranks=ranks,
+        ema=recipe.ema,
+    )
+    return Run(recipe, begun, task, loop, ranks, say)
+
+
+def _check_sharded(recipe: Recipe) -> None:
+    """What is not made for parameters of which each rank has a part."""
+    if recipe.ema is not None or recipe.optimizer != "adamw" or recipe.precision == "float16":
+        raise UsageError(
+            "parallel=fsdp goes with adamw, without ema and without float16", "change them, or use parallel=ddp"
+        )
+
+
+def optimization_of(recipe: Recipe) -> Optimization:
+    return Optimization(recipe.optimizer, recipe.lr, recipe.betas, recipe.eps, recipe.weight_decay, recipe.muon_lr)
+
+
+def pace_of(recipe: Recipe, steps: int) -> Pace:
+    """Shares of the run as steps. UsageError where they are more than there are."""
+    warmup, decay = (round(one * steps) if one < 1 else round(one) for one in (recipe.warmup, recipe.decay))
+    if warmup > steps or decay > steps:
+        raise UsageError(f"warmup {warmup} or decay {decay} is longer than the run of {steps} steps", "lower it")
+    return Pace(steps, recipe.schedule, warmup, decay, recipe.least_rate, recipe.max_norm, recipe.precision)
+
+
+@dataclass
+class Run:
+    """An opened recipe. `say` gets lines for a person. `saved`: the step of the newest checkpoint."""
+
+    recipe: Recipe
+    begun: Begun
+    task: Task
+    loop: Loop[Any]
+    ranks: Ranks
+    say: Callable[[str], None]
+    best: Best = field(default_factory=Best)
+    saved: int | None = None
+
+    @property
+    def out(self) -> Path:
+        return Path(self.recipe.out)
+
+    def go(self, resume: bool, watch: Callable[[Status], None]) -> Outcome:
+        self._begin(resume)
+        log = Log(self.out, self.loop.done) if self.ranks.is_first else None
+        events = EventFile(self.out, self.loop.done) if self.ranks.is_first and self.recipe.tensorboard else None
+        step, ended = None, "done"
+        try:
+            with Interrupts() as interrupts, _told(self):
+                while self.loop.done < self.loop.pace.steps:
+                    self.loop.model.train()
+                    step = self.loop.step()
+                    fault_point(f"train.step.{self.ranks.rank}")
+                    evaluation = self._evaluate() if self._is_due(self.recipe.eval_every) else None
+                    status = self._status(step, evaluation)
+                    _write(status, log, events)
+                    watch(status)
+                    ended = self._ending(evaluation, self.ranks.any(interrupts.asked))
+                    if ended != "done" or self._is_due(self.recipe.save_every):
+                        self._save()
+                    if ended != "done":
+                        break
+                if ended != "interrupted":
+                    self._finish(step, log, events)
+        finally:
+            for one in (log, events):
+                if one is not None:
+                    one.close()
+            self._report()
+        return self._outcome(ended, step)
+
+    def _begin(self, resume: bool) -> None:
+        """The newest checkpoint, or the first checks of a new run."""
+        found = checkpoint.checkpoints(self.out) if resume else []
+        if self.ranks.is_first:
+            self.out.mkdir(parents=True, exist_ok=True)
+            checkpoint.clear(self.out)
+        if found:
+            notes = checkpoint.resume(self.loop, found[-1])
+            self.best = Best(**notes.get("best", {}))
+            self.saved = self.loop.done
+            self.say(f"goes on behind step {self.loop.done} of {self.loop.pace.steps}")
+        else:
+            if resume:
+                self.say("no checkpoint was saved: it begins anew")
+                (self.out / LOG).unlink(missing_ok=True)
+            for line in (*self.begun.notes, *self.task.notes, *first_checks(self.loop, self.begun, self.task)):
+                self.say(line)
+        if self.ranks.is_first:
+            (self.out / RECIPE).write_text(as_yaml(self.recipe), "utf-8")
+
+    def _is_due(self, every: int | None) -> bool:
+        return every is not None and self.loop.done % every == 0
+
+    def _evaluate(self) -> Evaluation | None:
+        """Of the averaged weights where there are some; a new best is saved."""
+        if not self.recipe.has_evaluation:
+            return None
+        if self.loop.ema is not None:
+            with self.loop.ema.in_place():
+                found = self._evaluated()
+        else:
+            found = self._evaluated()
+        if not math.isfinite(found.loss):
+            raise RunStopped(f"the held-out loss after step {self.loop.done} is {found.loss}", "lower the rate")
+        if self.best.saw(found.loss, self.loop.done):
+            self._save()
+        return found
+
+    def _evaluated(self) -> Evaluation:
+        loop = self.loop
+        return evaluate(loop.model, loop.objective, self.task.held_out(), self.ranks, loop.pace.precision)
+
+    def _ending(self, evaluation: Evaluation | None, is_asked: bool) -> str:
+        patience = self.recipe.early_stopping
+        if is_asked and self.loop.done < self.loop.pace.steps:
+            return "interrupted"
+        if evaluation is not None and patience is not None and self.best.since >= patience:
+            return "stopped early"
+        return "done"
+
+    def _save(self) -> None:
+        if self.loop.done != self.saved:
+            notes, best = {"best": asdict(self.best)}, self.best.step
+            try:
+                checkpoint.save(self.loop, self.out, keep=self.recipe.keep, best=best, also=self._beside, notes=notes)
+            except (OSError, ModelUnavailable, SafetensorError) as error:
+                raise RunStopped(f"step {self.loop.done} could not be saved: {error}", GO_ON) from None
+            self.saved = self.loop.done
+        self.ranks.wait()
+
+    def _beside(self, folder: Path) -> None:
+        self.begun.tokenizer.save(folder)
+        (folder / "training" / RECIPE).write_text(as_yaml(self.recipe), "utf-8")
+
+    def _finish(self, step: Step | None, log: Log | None, events: EventFile | None) -> None:
+        """The last evaluation and checkpoint, and what the run was for."""
+        has_evaluated = self.recipe.eval_every is not None and self._is_due(self.recipe.eval_every)
+        if step is not None and not has_evaluated and (evaluation := self._evaluate()) is not None:
+            _write(self._status(step, evaluation), log, events, only_evaluation=True)
+        self._save()
+        if self.ranks.is_first:
+            self._write_model()
+        self.ranks.wait()
+
+    def _report(self) -> None:
+        if self.ranks.is_first:
+            try:
+                write_report(self.out)
+            except OSError as error:
+                self.say(f"the report could not be written: {error}")
+
+    def _write_model(self) -> None:
+        """`OUT/model`, whole or as it was."""
+        chosen = self.out / f"step-{self.best.step:08d}" if self.best.step is not None else None
+        chosen = chosen if chosen is not None and chosen.is_dir() else checkpoint.checkpoints(self.out)[-1]
+        beside = self.out / f".{MODEL}.part"
+        shutil.rmtree(beside, ignore_errors=True)
+        if self.loop.ema is None:
+            shutil.copytree(chosen, beside, ignore=shutil.ignore_patterns("training"))
+        else:
+            beside.mkdir()
+            self.loop.ema.resume(load_file(chosen / "training" / "ema.safetensors"))
+            with self.loop.ema.in_place():
+                checkpoint.save_trained(self.loop.model, beside)
+            self.begun.tokenizer.save(beside)
+        shutil.rmtree(self.out / MODEL, ignore_errors=True)
+        beside.rename(self.out / MODEL)
+
+    def _status(self, step: Step, evaluation: Evaluation | None) -> Status:
+        left = (self.loop.pace.steps - step.number) * step.seconds
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return Status(step, self.loop.pace.steps, step.tokens / max(step.seconds, 1e-9), left, most, evaluation)
+
+    def _outcome(self, ended: str, step: Step | None) -> Outcome:
+        model = self.out / MODEL
+        return Outcome(
+            ended,
+            self.loop.done,
+            self.loop.pace.steps,
+            step.loss if step is not None else math.nan,
+            self.best.loss if self.best.step is not None else None,
+            self.best.step,
+            model if model.is_dir() else None,
+        )
+
+
+@contextmanager
+def _told(run: Run) -> Iterator[None]:
+    """Errors of the machine while the block runs become RunStopped with what to do; a step that failed is written down."""
+    try:
+        yield
+    except Diverged as error:
+        path = dump_micros(run.out, run.loop.done, run.loop.micros, run.begun.tokenizer, run.ranks.rank)
+        raise RunStopped(f"{error.message}; what it read is in {path}", error.remedy) from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory_error(error):
+            raise
+        raise RunStopped("the step does not fit into memory", memory_remedy(run.recipe, run.loop.model)) from None
+    except OSError as error:
+        raise RunStopped(f"{run.out} could not be written: {error}", GO_ON) from None
+
+
+def _write(status: Status, log: Log | None, events: EventFile | None, *, only_evaluation: bool = False) -> None:
+    step = status.step
+    rows: list[dict[str, float]] = []
+    if not only_evaluation:
+        rows.append(
+            {
+                "loss": step.loss,
+                "rate": step.rate,
+                "norm": step.norm,
+                "weight": step.weight,
+                "tokens": step.tokens,
+                "seconds": round(step.seconds, 6),
+                "memory_bytes": status.memory_bytes,
+            }
+            | step.metrics
+        )
+    if status.evaluation is not None:
+        found = status.evaluation
+        rows.append({"eval_loss": found.loss} | {f"eval_{name}": value for name, value in found.metrics.items()})
+    for row in rows:
+        if log is not None:
+            log.write({"step": step.number} | row)
+        if events is not None:
+            events.write(step.number, row)
+
+
+def _check_place(out: Path, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file", "name a directory with out=DIR")
+    if not resume and (checkpoint.checkpoints(out) or (out / LOG).exists()):
+        raise UsageError(f"{out} holds a run already", "go on with --resume, or name another place with out=DIR")

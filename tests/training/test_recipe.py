@@ -1,0 +1,77 @@
+"""A recipe says all of a run; what it does not know is told with the nearest key that it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from openbook.core.errors import UsageError
+from openbook.training.recipe import as_yaml, data_paths, read_recipe, recipe_of
+from small_runs import values
+
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
+
+
+def test_what_is_printed_makes_the_same_recipe_again(tmp_path: Path) -> None:
+    one = recipe_of(values(tmp_path))
+    assert recipe_of(yaml.safe_load(as_yaml(one))) == one
+    assert one.weight_decay == 0.1
+
+
+def test_overrides_win(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(values(tmp_path)), "utf-8")
+    one = read_recipe(path, ["lr=2e-4", "model.shape.hidden_size=64", "data.eval_share=0.2", "epochs=2", "steps="])
+    assert (one.lr, one.model.shape["hidden_size"], one.data.eval_share) == (2e-4, 64, 0.2)
+    assert (one.steps, one.epochs) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"leraning_rate": 1}, "leraning_rate"),
+        ({"warmpu": 1}, "warmup"),
+        ({"data": {"trian": "a"}}, "train"),
+        ({"adapter": {"kind": "lora", "rnak": 8}, "model": {"path": "x"}}, "rnak"),
+        ({"steps": None}, "steps or epochs"),
+        ({"epochs": 1}, "one of the two"),
+        ({"lr": -1}, "greater than 0"),
+        ({"schedule": "cosin"}, "cosine"),
+        ({"model": {"family": "llama"}}, "model.size"),
+        ({"model": {"path": "x", "tokenizer": "characters"}}, "leave out"),
+        ({"adapter": {"kind": "lora"}}, "needs a trained base"),
+        ({"data": {"train": "a"}, "early_stopping": 2}, "eval_share"),
+        ({"data": {"train": "a", "eval": "b", "eval_share": 0.1}}, "not both"),
+        ({"out": None}, "out"),
+    ],
+)
+def test_what_cannot_be_is_told(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        recipe_of(values(tmp_path, **change))
+    assert said in str(error.value)
+
+
+def test_a_path_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_VARIABLE", raising=False)
+    with pytest.raises(UsageError, match=r"data\.train=FILE"):
+        data_paths(["$NO_SUCH_VARIABLE/a.txt"])
+    with pytest.raises(UsageError, match="is not there"):
+        data_paths(["no/such/file.txt"])
+
+
+def test_a_recipe_that_is_no_yaml_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [", "utf-8")
+    with pytest.raises(UsageError, match="not YAML"):
+        read_recipe(path)
+    path.write_text("- a", "utf-8")
+    with pytest.raises(UsageError, match="no recipe"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_sound_and_says_what_it_is(path: Path) -> None:
+    assert read_recipe(path).out == f"runs/{path.stem}"
+    assert path.read_text("utf-8").startswith("# ")
