@@ -41,10 +41,9 @@ def first_checks(loop: Loop[Any], begun: Begun, task: Task) -> Iterator[str]:
     state = loop.source.state()
     micros = loop.source.next_step()
     loop.source.resume(state)
-    read = sum(map(tokens_of, micros))
-    learned = sum(loop.objective.weight(one) for one in micros)
+    read, learned = loop.ranks.sum([sum(map(tokens_of, micros)), sum(map(loop.objective.weight, micros))])
     if read:
-        yield f"first step: {read:,} tokens, the loss counts {learned:,.0f} ({100 * learned / read:.1f} %)"
+        yield f"first step: {read:,.0f} tokens, the loss counts {learned:,.0f} ({100 * learned / read:.1f} %)"
     _check_beginnings(micros, begun.tokenizer)
     found = evaluate(loop.model, loop.objective, micros[:1], loop.ranks, loop.pace.precision)
     yield f"loss before training: {found.loss:.4f}"

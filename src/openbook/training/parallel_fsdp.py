@@ -34,6 +34,7 @@ def shard(model: Family, ranks: Ranks) -> None:
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)  # losses are divided by the weight of the whole step already
+            module.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
     ranks.gradients_are_summed = True
 
 
