@@ -3,62 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
+
+_MOST_LOOKS = 200_000
+"""Parts of a schema that are looked at, some of them again: a schema may come from anybody, and this takes a part of a second."""
+
+_LONGEST_INDEX = 10  # characters; Python reads no number of thousands
 
 
 def can_end(root: object) -> bool:
     """False only where it is certain; what is not looked at (an `$id`, an anchor, a `not`) counts as something that ends.
 
-    The least fixed point: at first no reference ends, then those whose targets end without them, and so on.
+    The least fixed point: at first no reference ends, then those whose targets end without them, and so on. A schema that is
+    too deep or too entangled to be followed in `_MOST_LOOKS` is one of which it is not certain.
     """
-    ended: set[str] = set()
-    waiting = {ref: _target(root, ref) for ref in _references(root)}
-    while found := [ref for ref, target in waiting.items() if _ends(target, ended, set(waiting))]:
-        ended.update(found)
-        for ref in found:
-            del waiting[ref]
-    return _ends(root, ended, set(waiting))
+    search = _Search(set(_references(root)))
+    targets = {ref: _target(root, ref) for ref in search.waiting}
+    try:
+        while found := [ref for ref, target in targets.items() if search.ends(target)]:
+            search.waiting.difference_update(found)
+            for ref in found:
+                del targets[ref]
+        return search.ends(root)
+    except (RecursionError, _TooManyLooks):
+        return True
 
 
-def _ends(schema: object, ended: set[str], waiting: set[str]) -> bool:
+class _TooManyLooks(Exception):
+    """Nothing is certain of this schema."""
+
+
+class _Search:
     """`waiting`: references of which it is not known that they end; any other one counts as ended."""
 
-    def ends(part: object) -> bool:
-        return _ends(part, ended, waiting)
+    def __init__(self, waiting: set[str]) -> None:
+        self.waiting = waiting
+        self._looks = 0
 
-    if not isinstance(schema, Mapping) or "const" in schema or "enum" in schema:
-        return True
-    if schema.get("$ref") in waiting:
-        return False
-    if not all(map(ends, _list(schema.get("allOf")))):
-        return False
-    for key in ("anyOf", "oneOf"):
-        if (choices := _list(schema.get(key))) and not any(map(ends, choices)):
+    def ends(self, schema: object) -> bool:
+        self._looks += 1
+        if self._looks > _MOST_LOOKS:
+            raise _TooManyLooks
+        if not isinstance(schema, Mapping) or "const" in schema or "enum" in schema:
+            return True
+        ref = schema.get("$ref")
+        if isinstance(ref, str) and ref in self.waiting:
             return False
-    match schema.get("type"):
-        case "object" | ["object"]:
-            return all(map(ends, _required(schema)))
-        case "array" | ["array"]:
-            return all(map(ends, _needed_items(schema)))
-    return True
+        if not all(map(self.ends, _list(schema.get("allOf")))):
+            return False
+        for key in ("anyOf", "oneOf"):
+            if (choices := _list(schema.get(key))) and not any(map(self.ends, choices)):
+                return False
+        match schema.get("type"):
+            case "object" | ["object"]:
+                return all(map(self.ends, _required(schema)))
+            case "array" | ["array"]:
+                return all(map(self.ends, _needed_items(schema)))
+        return True
 
 
 def _required(schema: Mapping[str, object]) -> Iterator[object]:
-    """Schemas of the properties that cannot be left out."""
+    """Schemas of the properties that cannot be left out; True for one that a pattern describes."""
     properties = schema.get("properties")
     for name in _list(schema.get("required")):
-        if isinstance(properties, Mapping) and name in properties:
+        if isinstance(properties, Mapping) and isinstance(name, str) and name in properties:
             yield properties[name]
-        elif "patternProperties" not in schema:
-            yield schema.get("additionalProperties", True)
+        else:
+            yield "patternProperties" in schema or schema.get("additionalProperties", True)
 
 
 def _needed_items(schema: Mapping[str, object]) -> Iterator[object]:
     """Schemas of the items that there must be."""
     least = schema.get("minItems")
-    if not isinstance(least, int | float) or least < 1:
+    if not (isinstance(least, int | float) and least >= 1):
         return
     first = _list(schema.get("prefixItems"))
-    yield from first[: int(least)]
+    yield from islice(first, int(min(least, len(first))))
     if least > len(first):
         yield schema.get("items", True)
 
@@ -86,7 +106,7 @@ def _target(root: object, ref: str) -> object:
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(place, Mapping) and key in place:
             place = place[key]
-        elif isinstance(place, list) and key.isdecimal() and int(key) < len(place):
+        elif isinstance(place, list) and len(key) < _LONGEST_INDEX and key.isdecimal() and int(key) < len(place):
             place = place[int(key)]
         else:
             return True
