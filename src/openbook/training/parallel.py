@@ -6,6 +6,7 @@ gradients are summed over ranks after the last micro-batch, since the loss is di
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -127,8 +128,11 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def leave_ranks() -> None:
+    """Ends what `join_ranks` began. What is sharded holds the ranks too, in circles, and threads that must not outlive Python."""
     if dist.is_available() and dist.is_initialized():
+        gc.collect()
         dist.destroy_process_group()
+        gc.collect()
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -100,12 +100,22 @@ def train(
     """
     ranks = join_ranks()
     try:
-        out = Path(recipe.out)
-        _check_place(out, resume)
-        run = open_run(recipe, ranks, say, progress)
-        return run.go(resume, watch)
+        return _train(recipe, resume, ranks, watch, say, progress)
     finally:
         leave_ranks()
+
+
+def _train(
+    recipe: Recipe,
+    resume: bool,
+    ranks: Ranks,
+    watch: Callable[[Status], None],
+    say: Callable[[str], None],
+    progress: Progress,
+) -> Outcome:
+    """The model is gone when this returns, and with it what it holds of the ranks."""
+    _check_place(Path(recipe.out), resume)
+    return open_run(recipe, ranks, say, progress).go(resume, watch)
 
 
 def open_run(
