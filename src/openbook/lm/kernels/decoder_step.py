@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit, prange
 
 from openbook.lm.kernels.block_products import BFLOAT16, INT4, INT8, Product
+from openbook.lm.kernels.cache_keys import kept_as
 from openbook.lm.kernels.decoder_rows import narrowed
 from openbook.lm.kernels.int8_linear import COLUMNS
 from openbook.lm.kernels.layer_attention import make_attention
@@ -31,7 +32,7 @@ def _narrow(source, target):
         target[j] = narrowed(source[j])
 
 
-def make(product: Product, wide: bool) -> Any:
+def make(kind: str, product: Product, wide: bool) -> Any:
     """All layers, for weights of one kind and a cache in float32 (`wide`) or bfloat16."""
     normed, prepared, multiplied, added, gated = make_rows(product)
     placed, attended = make_attention(wide)
@@ -65,10 +66,10 @@ def make(product: Product, wide: bool) -> Any:
             prepared(between, N, inner, ready)
             added(at[3], down_sides[layer], inner, ready, N, x)
 
-    return step
+    return kept_as(step, f"{kind} {'float32' if wide else 'bfloat16'}")
 
 
-def make_heads(product: Product) -> tuple[Any, Any]:
+def make_heads(kind: str, product: Product) -> tuple[Any, Any]:
     """(head, narrow_head) for weights of one kind."""
     multiply, normed = product.multiply, make_rows(product).normed
 
@@ -104,10 +105,12 @@ def make_heads(product: Product) -> tuple[Any, Any]:
                 for r in range(rows):
                     _narrow(part[r], out[row + r, column : column + COLUMNS])
 
-    return head, narrow_head
+    return kept_as(head, kind), kept_as(narrow_head, kind)
 
 
-INT8_FLOAT32, INT8_BFLOAT16 = make(INT8, wide=True), make(INT8, wide=False)
-BFLOAT16_FLOAT32, BFLOAT16_BFLOAT16 = make(BFLOAT16, wide=True), make(BFLOAT16, wide=False)
-INT4_FLOAT32, INT4_BFLOAT16 = make(INT4, wide=True), make(INT4, wide=False)
-INT8_HEADS, BFLOAT16_HEADS, INT4_HEADS = make_heads(INT8), make_heads(BFLOAT16), make_heads(INT4)
+INT8_FLOAT32, INT8_BFLOAT16 = (make("int8", INT8, wide) for wide in (True, False))
+BFLOAT16_FLOAT32, BFLOAT16_BFLOAT16 = (make("bfloat16", BFLOAT16, wide) for wide in (True, False))
+INT4_FLOAT32, INT4_BFLOAT16 = (make("int4", INT4, wide) for wide in (True, False))
+INT8_HEADS, BFLOAT16_HEADS, INT4_HEADS = (
+    make_heads(kind, product) for kind, product in (("int8", INT8), ("bfloat16", BFLOAT16), ("int4", INT4))
+)

@@ -7,14 +7,12 @@ whatever stands beside it. Rows are padded to a multiple of 12 within the sequen
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 from numba import njit
 
 from openbook.lm.kernels.attention import ROWS as TILE_ROWS
 from openbook.lm.kernels.attention import attend
+from openbook.lm.kernels.cache_keys import sources
 from openbook.lm.kernels.int8_linear import int8_linear
 from openbook.lm.kernels.rows import INLINE, OPTIONS, add_norm_row, gelu_row, quantize_row
 
@@ -63,14 +61,8 @@ def _encode_one(x, num_heads, eps, qkv, out, up, down, norms):
                 st[r], lo[r] = quantize_row(x[start + r], E, block[r])
 
 
-def _sources() -> str:
-    """A digest of all kernels: numba's cache looks at the file of the compiled function alone, and would go stale."""
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
-
-
-def _compiled(sources):
-    """`encode`, cached on disk under `sources`, which it mentions only so that numba makes it part of the key."""
+def _compiled(digest):
+    """`encode`, cached on disk under `digest`, which it mentions only so that numba makes it part of the key."""
 
     @njit(**OPTIONS)
     def encode(hidden, starts, ids, segments, tables, num_heads, eps, qkv, out, up, down, norms):
@@ -80,7 +72,7 @@ def _compiled(sources):
         qkv, out, up, down: (weights (L, n * k) s8 in panels, scale, offset, bias each (L, n)); norms: (L, 4, E), weight
         and bias of the norm after attention, then of that after the MLP.
         """
-        assert sources
+        assert digest
         words, places, kinds, norm = tables
         E = hidden.shape[1]
         for i in range(len(starts) - 1):
@@ -94,4 +86,4 @@ def _compiled(sources):
     return encode
 
 
-encode = _compiled(_sources())
+encode = _compiled(sources())

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from openbook.lm.kernels.cache_keys import kept_as
 from openbook.lm.kernels.decoder_rows import widened
 from openbook.lm.kernels.rows import INLINE, exp
 from openbook.lm.kernels.vector import larger
@@ -40,8 +41,8 @@ def _softmax(scores, count):
         scores[t] /= total
 
 
-def _make(read):
-    """The kernel for storage whose numbers `read` makes floats of."""
+def _make(kind, read):
+    """The kernel for storage of one kind, whose numbers `read` makes floats of."""
 
     @njit(**_PARALLEL)
     def attend(q, k, v, tables, lengths, scale, window, out):
@@ -83,7 +84,7 @@ def _make(read):
                 for j in range(D):
                     out[s, g * shared + h, j] = sums[h, j]
 
-    return attend
+    return kept_as(attend, kind)
 
 
 @njit(**INLINE)
@@ -91,5 +92,5 @@ def _as_it_is(x):
     return x
 
 
-paged_attention_float32 = _make(_as_it_is)
-paged_attention_bfloat16 = _make(widened)
+paged_attention_float32 = _make("float32", _as_it_is)
+paged_attention_bfloat16 = _make("bfloat16", widened)
