@@ -68,9 +68,9 @@ def inference_memory(model: Family, context: int, batch: int) -> Memory:
     return Memory(weight_bytes(model), kv_bytes(model, context, batch), alive.peak_bytes)
 
 
-def training_memory(model: Family, context: int, batch: int, head: Head = "logits") -> Memory:
+def training_memory(model: Family, context: int, batch: int, head: Head | None = None) -> Memory:
     """A step of AdamW on `batch` sequences of `context` tokens, on the parameters that require gradients (an adapter's), or on
-    all where none does. `head`: what makes the loss (a chunked cross-entropy keeps no logits).
+    all where none does. `head`: what makes the loss (a chunked cross-entropy keeps no logits); None: the model's own.
     """
     trained = [one for one in model.parameters() if one.requires_grad] or list(model.parameters())
     count = sum(parameter.numel() for parameter in trained)
@@ -83,10 +83,11 @@ def training_memory(model: Family, context: int, batch: int, head: Head = "logit
     )
 
 
-def saved_bytes(model: Family, context: int, batch: int, head: Head = "logits") -> int:
+def saved_bytes(model: Family, context: int, batch: int, head: Head | None = None) -> int:
     """What the forward pass keeps for the backward pass: each storage once, parameters not counted."""
     given = _input(model, context, batch)
-    given.setdefault("head", head)
+    if head is not None:
+        given["head"] = head
     with _without_storage(model) as fake:
         if not any(parameter.requires_grad for parameter in fake.parameters()):
             fake.requires_grad_(True)

@@ -25,7 +25,7 @@ def estimate(recipe: Recipe, model: Family, rows: int) -> Memory:
     """
     context = recipe.max_seq_len
     counted = torch.zeros(context * rows, dtype=torch.int64)
-    head: Head = partial(cross_entropy_sum, targets=counted) if model.head_over == "tokens" else "logits"
+    head: Head | None = partial(cross_entropy_sum, targets=counted) if model.head_over == "tokens" else None
     found = training_memory(model, context, rows, head)
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
     activations = found.activations
