@@ -338,14 +338,23 @@ def _bandwidth(found: dict[str, Any], language: Language) -> str:
 
 def _alone(found: dict[str, Any], language: Language) -> str:
     step, prefix = found["step"], found["prefix"]
+    events = step["step"] - step["run"] - step["plan"] - step["computed"] - step["choose"]
+    times = {
+        say(language, "planning", "调度"): step["plan"] + step["computed"],
+        say(language, "input", "输入"): step["run"] - step["forward"],
+        say(language, "the forward pass", "前向"): step["forward"],
+        say(language, "choosing tokens", "选词元"): step["choose"],
+        say(language, "events", "事件"): events,
+    }
+    profile = ", ".join(f"{name} {ms:.2f}" for name, ms in times.items())
     text = say(
         language,
         f"A step of 32 sequences takes {step['step']:.1f} ms, of which {100 * step['share_beside_forward']:.1f} % are no forward "
-        f"pass (planning, input, choosing tokens). A prefix of 1,000 tokens that is known makes the first token "
+        f"pass (ms: {profile}). A prefix of 1,000 tokens that is known makes the first token "
         f"{prefix['ratio']:.1f} times sooner ({1e3 * prefix['shared_s']:.0f} ms). {100 * found['kv_waste']:.1f} % of the cache's "
         f"slots in use hold no token.",
         f"32 个序列的一步用时 {step['step']:.1f} 毫秒，其中 {100 * step['share_beside_forward']:.1f} % 不是前向计算"
-        f"（调度、输入、选词元）。已知的 1,000 词元前缀使首个词元快 {prefix['ratio']:.1f} 倍"
+        f"（毫秒：{profile}）。已知的 1,000 词元前缀使首个词元快 {prefix['ratio']:.1f} 倍"
         f"（{1e3 * prefix['shared_s']:.0f} 毫秒）。缓存占用的槽位中有 {100 * found['kv_waste']:.1f} % 未存词元。",
     )
     return text + (_http(found["http"], language) if "http" in found else "")

@@ -1,8 +1,8 @@
 """A decoder of a million parameters that answers from a library by copying: `openbook ask "..." --model OUT`.
 
-`python recipes/copy_model.py OUT`: 360 seconds on one core. `copy_check.py OUT` measures how often it is right: about three
-questions of four through the library, nine of ten when the passages are drawn at random. What is wrong is a passage whose place
-has the same name or kind; the loss was still falling at the end.
+`python recipes/copy_model.py OUT`: 20 minutes on one core. `copy_check.py OUT` measures how often it is right: 158 of 200
+questions through the library (42 of the first 50), 191 of 200 when the passages are drawn at random. What is wrong is a passage
+whose place has the same name or kind, which a search likes to bring; with 1,350 steps instead of 2,550 it was 153 and 181.
 
 The model reads the prompt that the library asks every model with, finds the sentence that answers the question, and writes it
 with the number of its passage. Every example has names and values of its own, so that copying is all that can be learned; the
@@ -194,7 +194,7 @@ def share_of_rate(step: int) -> float:
     return min(1.0, step / WARM_UP_STEPS, (left + 1) / STAGES[-1].steps)
 
 
-def train(out: Path, seed: int = 0) -> float:
+def train(out: Path, seed: int = 0, stages: Sequence[Stage] = STAGES) -> float:
     """The checkpoint in `out`, saved after each stage, and the last loss: the mean of a token, in nats."""
     random = Random(seed)
     tokenizer = new_tokenizer(random)
@@ -202,7 +202,7 @@ def train(out: Path, seed: int = 0) -> float:
     optimizers = optimizers_of(model)
     schedules = [torch.optim.lr_scheduler.LambdaLR(one, lambda done: share_of_rate(done + 1)) for one in optimizers]
     began, mean, total = time.monotonic(), math.nan, 0
-    for stage in STAGES:
+    for stage in stages:
         for _ in range(stage.steps):
             loss, total = loss_of(model, batch_of(tokenizer, random, stage)), total + 1
             loss.backward()

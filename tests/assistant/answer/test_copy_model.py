@@ -150,12 +150,11 @@ def test_the_rates_rise_and_fall_to_nothing() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
-def test_a_trained_model_answers_from_a_library(tmp_path: Path, minilm: Path) -> None:
-    from copy_check import check
-    from copy_model import train
+@pytest.mark.timeout(900)
+def test_copying_forms_in_the_first_stage(tmp_path: Path) -> None:
+    """All stages take 20 minutes; what they come to is in benchmarks/results/copy_model.json. Of some three values that may be
+    meant one drawn at random would cost a tenth of a nat more than all of the loss here."""
+    from copy_model import STAGES, train
 
-    train(tmp_path / "model")
-    score = check(tmp_path / "model")
-    # Seen: 36 to 41, and 45 or 46. Without copying it would be none; with any of the passages, 12.
-    assert score.asked == 50 and score.right >= 30 and score.right_anywhere >= 40
+    assert train(tmp_path / "model", stages=STAGES[:1]) < 0.2  # seen: 0.11
+    assert (tmp_path / "model" / "model.safetensors").is_file()
