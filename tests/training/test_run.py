@@ -120,7 +120,15 @@ def test_evaluation_is_the_same_however_often_it_is_done(tmp_path: Path) -> None
 def test_it_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     """The rate is far too high after a good start."""
     one = recipe(
-        tmp_path, steps=200, lr=0.3, schedule="constant", warmup=100, eval_every=5, save_every=None, early_stopping=3
+        tmp_path,
+        steps=200,
+        lr=0.3,
+        schedule="constant",
+        warmup=100,
+        eval_every=5,
+        save_every=None,
+        early_stopping=3,
+        keep=1,
     )
     done = train(one)
     assert done.ended == "stopped early"
