@@ -41,11 +41,13 @@ def losses(folder: Path, **changes: Any) -> list[float]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler, about torch
 def test_compiled_layers_lead_to_the_same_losses(tmp_path: Path) -> None:
     assert losses(tmp_path, compile=True) == pytest.approx(losses(tmp_path), abs=1e-4)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's compiler, about torch
 def test_parts_are_compiled_for_any_length() -> None:
     plain, compiled = (new_model(CONFIG, seed=1).requires_grad_(True) for _ in range(2))
     compile_layers(compiled, is_fixed=False)
