@@ -44,7 +44,11 @@ def other_complements(sentence: str, passage: str) -> Iterator[Other]:
     if _VERBAL.match(first) or any(sign.isdigit() for sign in said):
         return
     key = _key(subject)
-    held = [other for one in _SENTENCE.split(passage) if not denies(one) and (other := _parts(one)) and _key(other[0]) == key]
+    held = [
+        other
+        for one in _SENTENCE.split(passage)
+        if not denies(one) and (other := _parts(one)) and _key(other[0]) == key
+    ]
     if held:
         yield Other(said, held[0][1])
 

@@ -66,7 +66,9 @@ def _complements(sentence: str, passage: str, zh: bool) -> Iterator[Failure]:
     for found in other_complements(sentence, passage):
         yield Failure(
             "complement",
-            f"引文中是“{found.held}”，不是“{found.said}”" if zh else f'the passage has "{found.held}", not "{found.said}"',
+            f"引文中是“{found.held}”，不是“{found.said}”"
+            if zh
+            else f'the passage has "{found.held}", not "{found.said}"',
         )
 
 
