@@ -238,10 +238,10 @@ def test_while_the_model_is_loaded_the_server_says_so(model: Path, home: Path) -
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    engine = 0
     try:
-        until(lambda: bool(children.read_text().split()))
-        engine = int(children.read_text().split()[0])
+        until(lambda: _engine_of(process.pid) is not None)
+        engine = _engine_of(process.pid) or 0
         os.kill(engine, signal.SIGSTOP)
         url = f"http://127.0.0.1:{port}"
         until(lambda: _answers(url))
@@ -254,9 +254,20 @@ def test_while_the_model_is_loaded_the_server_says_so(model: Path, home: Path) -
             until(lambda: http.get("/ready").status_code == 200)
         process.terminate()
         assert process.wait(60) == 0
+        engine = 0
     finally:
         process.kill()
         process.wait()
+        if engine:
+            os.kill(engine, signal.SIGKILL)
+
+
+def _engine_of(server: int) -> int | None:
+    """The process of the engine, once it runs its own program: stopped before, it would hold up whoever starts it."""
+    for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+        if b"engine_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    return None
 
 
 def _answers(url: str) -> bool:
