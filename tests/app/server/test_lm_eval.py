@@ -1,6 +1,6 @@
 """lm-evaluation-harness scores texts through the server as `lm.score` scores them. Runs where it is installed.
 
-In an environment of its own, because it wants other versions: `OPENBOOK_LM_EVAL` names its `lm_eval`, else one on the path is
+In an environment of its own, because it wants other versions: `LM_EVAL` names its `lm_eval`, else one on the path is
 taken. `pip install "lm-eval[api]" transformers torch`.
 """
 
@@ -24,8 +24,8 @@ from openbook.lm.score import token_logprobs
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 
 pytestmark = pytest.mark.slow
-PROGRAM = shutil.which(os.environ.get("OPENBOOK_LM_EVAL", "lm_eval"))
-needs_lm_eval = pytest.mark.skipif(PROGRAM is None, reason="needs lm-eval: name it in OPENBOOK_LM_EVAL")
+PROGRAM = shutil.which(os.environ.get("LM_EVAL", "lm_eval"))
+needs_lm_eval = pytest.mark.skipif(PROGRAM is None, reason="needs lm-eval: name it in LM_EVAL")
 
 DOCUMENTS = [
     {"text": "The capital of France is", "choices": ["Paris", "a very long river", "图书馆"], "label": 0},
