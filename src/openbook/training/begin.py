@@ -26,7 +26,8 @@ from openbook.lm.tokenizers.characters import character_tokenizer
 from openbook.lm.tokenizers.corpus import corpus_files, read_texts
 from openbook.lm.tokenizers.default import default_tokenizer
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.training.recipe import AdapterPart, Recipe, data_paths
+from openbook.training.recipe import Recipe, data_paths
+from openbook.training.recipe_parts import AdapterPart
 
 ADAPTER = "default"
 """The name of the adapter that is trained, as PEFT calls it."""

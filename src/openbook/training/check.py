@@ -26,7 +26,7 @@ from openbook.training.sources.step import Tokens
 
 if TYPE_CHECKING:
     from openbook.training.run import Run
-    from openbook.training.tasks import Task
+    from openbook.training.tasks.task import Task
 
 GUESS_TOLERANCE = 0.1
 """Share of ln V by which the loss of a fresh model may differ from that of a guess."""

@@ -1,6 +1,6 @@
 """A recipe: everything that a run is made of, as one frozen model. YAML in, `key.path=value` over it, the effective values out.
 
-In reading order: the parts (model, data, adapter), the recipe, how it is read and written.
+Its parts are in `recipe_parts`. In reading order: the recipe, how it is read and written.
 """
 
 from __future__ import annotations
@@ -8,96 +8,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from openbook.core.config import set_key, split_override, validated
 from openbook.core.errors import UsageError
+from openbook.training.recipe_parts import AdapterPart, DataPart, ModelPart, Part
 from openbook.training.schedule import Shape
 
 ObjectiveName = Literal["next_token"]
-Layout = Literal["auto", "windows", "packed", "single"]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Parallel = Literal["ddp", "fsdp"]
-AdapterKind = Literal["lora", "qlora", "dora", "prefix", "p-tuning", "prompt", "houlsby"]
 
 
-def _several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Paths = Annotated[tuple[str, ...], BeforeValidator(_several)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelPart(_Part):
-    """A checkpoint to go on from (`path`), or a fresh model: `family` and `size` of `openbook model new`, `shape` over it."""
-
-    path: str | None = Field(default=None, description="directory of a checkpoint, or the name of a local model")
-    family: str = Field(default="llama", description="of a fresh model: llama, mistral, qwen2, qwen3, gpt2, bert or t5")
-    size: str | None = Field(default=None, description="of a fresh model: 1m, 5m, 30m, 125m, ...")
-    shape: dict[str, float | int | bool | str] = Field(
-        default_factory=dict, description="entries of config.json over those of the size"
-    )
-    tokenizer: str | None = Field(
-        default=None, description="of a fresh model: default, characters (of the training text), or a directory"
-    )
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> ModelPart:
-        if (self.path is None) == (self.size is None):
-            raise ValueError("give model.path (a checkpoint) or model.size (a fresh model), one of the two")
-        if self.path is not None and (self.shape or self.tokenizer):
-            raise ValueError("a checkpoint has its shape and its tokenizer: leave out model.shape and model.tokenizer")
-        return self
-
-
-class DataPart(_Part):
-    """Files, and how their samples become rows. `$NAME` and `~` in paths are replaced."""
-
-    train: Paths = Field(description="files or folders to learn from")
-    eval: Paths = Field(default=(), description="files or folders that are only evaluated on")
-    eval_share: float = Field(default=0.0, ge=0, lt=1, description="or the last share of `train` in their place")
-    eval_rows: int | None = Field(default=None, ge=1, description="rows that an evaluation reads; none: all")
-    layout: Layout = Field(
-        default="auto",
-        description="windows of one long text, rows packed with whole samples, or a single sample a row; "
-        "auto: windows for text, packed for all else",
-    )
-    cache: str | None = Field(default=None, description="where tokenised data is kept; none: beside the run")
-
-    @model_validator(mode="after")
-    def _one_held_out(self) -> DataPart:
-        if not self.train:
-            raise ValueError("name at least one file in data.train")
-        if self.eval and self.eval_share:
-            raise ValueError("give data.eval or data.eval_share, not both")
-        return self
-
-
-class AdapterPart(_Part):
-    """What is trained beside a frozen base. Settings of other kinds are refused."""
-
-    kind: AdapterKind
-    r: int | None = Field(default=None, ge=1, description="rank of LoRA, QLoRA and DoRA (8)")
-    alpha: float | None = Field(default=None, description="its scale is alpha / r (2 r)")
-    dropout: float | None = Field(default=None, ge=0, lt=1)
-    target_modules: Paths | None = Field(default=None, description="attention, all-linear, or ends of module names")
-    trained_modules: Paths | None = Field(default=None, description="modules that are trained whole beside it")
-    is_rank_stabilized: bool | None = Field(default=None, description="alpha / sqrt(r) in place of alpha / r")
-    size: int | None = Field(default=None, ge=1, description="width of a bottleneck (32)")
-    num_virtual_tokens: int | None = Field(default=None, ge=1, description="of prefix, p-tuning and prompt (20)")
-    projection_size: int | None = Field(default=None, ge=0, description="width of the network of a prefix")
-    initial_text: str | None = Field(default=None, description="what the virtual tokens of a prompt begin as")
-
-
-class Recipe(_Part):
+class Recipe(Part):
     """All of a run. Sizes of batches are sequences, or rows of `max_seq_len` tokens where samples are packed."""
 
     objective: ObjectiveName = "next_token"

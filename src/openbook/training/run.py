@@ -36,7 +36,8 @@ from openbook.training.parallel import Ranks, join_ranks, leave_ranks
 from openbook.training.recipe import Recipe, as_yaml
 from openbook.training.report import write_report
 from openbook.training.stopped import dump_micros, is_memory_error, memory_remedy
-from openbook.training.tasks import Task, open_task
+from openbook.training.tasks.open import open_task
+from openbook.training.tasks.task import Task
 
 MODEL = "model"
 RECIPE = "recipe.yaml"

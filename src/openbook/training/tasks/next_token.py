@@ -1,0 +1,25 @@
+"""Language modelling of text, as windows or as rows of whole samples."""
+
+from __future__ import annotations
+
+from openbook.core.progress import Progress
+from openbook.lm.tokenizers.tokenizer import Tokenizer
+from openbook.training.objectives.next_token import NextToken
+from openbook.training.parallel import Ranks
+from openbook.training.recipe import Recipe
+from openbook.training.rows import open_rows
+from openbook.training.tasks.task import Task
+
+
+def next_token_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Progress) -> Task:
+    rows = open_rows(recipe, tokenizer, ranks, progress)
+    tokens = f"{rows.train.num_tokens:,} tokens to learn from"
+    held = f", {rows.held_out.num_tokens:,} held out" if rows.held_out is not None else ""
+    return Task(
+        rows.source,
+        NextToken(),
+        lambda: rows.evaluated(recipe.max_seq_len, recipe.data.eval_rows, ranks),
+        rows.per_epoch,
+        is_fixed=rows.layout == "windows",
+        notes=(f"{tokens}{held}, as {rows.layout}",),
+    )

@@ -1,0 +1,17 @@
+"""The task of each objective that a recipe can name."""
+
+from __future__ import annotations
+
+from openbook.core.progress import Progress, silent
+from openbook.training.begin import Begun
+from openbook.training.parallel import Ranks
+from openbook.training.recipe import Recipe
+from openbook.training.tasks.next_token import next_token_task
+from openbook.training.tasks.task import Task
+
+
+def open_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress = silent) -> Task:
+    """Reads, and tokenises what is not yet tokenised. BadData where there is too little to learn from."""
+    match recipe.objective:
+        case "next_token":
+            return next_token_task(recipe, begun.tokenizer, ranks, progress)

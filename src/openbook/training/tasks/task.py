@@ -1,0 +1,25 @@
+"""What a run learns from, learns by, and is evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from openbook.training.objectives.objective import Objective
+from openbook.training.sources.step import Source
+
+
+@dataclass(frozen=True)
+class Task:
+    """`held_out`: this rank's micro-batches of an evaluation. `per_epoch`: rows of an epoch, about. `begins_at_guess`: a fresh
+    model's loss is ln V. `is_fixed`: all forward passes have the same shape. `notes`: what to know about the data.
+    """
+
+    source: Source[Any]
+    objective: Objective[Any]
+    held_out: Callable[[], Iterator[Any]]
+    per_epoch: int
+    begins_at_guess: bool = True
+    is_fixed: bool = False
+    notes: tuple[str, ...] = ()
