@@ -19,6 +19,8 @@ from openbook.lm.adapters.settings import (
     Settings,
 )
 from openbook.lm.families.base import Family
+from openbook.lm.families.bert_config import HeadName
+from openbook.lm.heads import config_with_head, load_with_head
 from openbook.lm.load import load_model, new_model
 from openbook.lm.local import model_directory
 from openbook.lm.presets import new_config
@@ -26,11 +28,13 @@ from openbook.lm.tokenizers.characters import character_tokenizer
 from openbook.lm.tokenizers.corpus import corpus_files, read_texts
 from openbook.lm.tokenizers.default import default_tokenizer
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.training.recipe import Recipe, data_paths
+from openbook.training.recipe import ObjectiveName, Recipe, data_paths
 from openbook.training.recipe_parts import AdapterPart
 
 ADAPTER = "default"
 """The name of the adapter that is trained, as PEFT calls it."""
+HEADS_OF: dict[ObjectiveName, tuple[HeadName, int]] = {}
+"""Of objectives that learn on an encoder: the head that they need, and its labels. Others take the model as it is."""
 
 
 class Begun(NamedTuple):
@@ -65,17 +69,22 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Begun:
     """
     part = recipe.model
     dtype = torch.bfloat16 if recipe.precision == "bfloat16-pure" else torch.float32
-    if part.path is not None:
+    model: Family
+    fresh: tuple[str, ...] = ()
+    if part.path is not None and recipe.objective in HEADS_OF:
+        head, labels = HEADS_OF[recipe.objective]
+        model, fresh = load_with_head(model_directory(os_path(part.path)), head, labels, dtype, recipe.seed)
+    elif part.path is not None:
         model = load_model(model_directory(os_path(part.path)), dtype)
     else:
         model = new_model(fresh_config(recipe, tokenizer), dtype, recipe.seed)
     _check_vocabulary(model, tokenizer)
     _check_places(model, recipe.max_seq_len)
-    notes: list[str] = []
+    notes = [f"fresh, and trained whole: {', '.join(fresh)}"] if fresh else []
     if recipe.adapter is None:
         model.requires_grad_(True)
-        return Begun(model, tokenizer, part.path is None, trainable(model))
-    settings = adapter_settings(recipe.adapter, tokenizer)
+        return Begun(model, tokenizer, part.path is None, trainable(model), tuple(notes))
+    settings = adapter_settings(recipe.adapter, tokenizer, fresh)
     if recipe.adapter.kind == "qlora":
         notes.append(str(quantize_base(model)))
     done = attach(model, settings, ADAPTER, seed=recipe.seed)
@@ -92,16 +101,28 @@ def fresh_config(recipe: Recipe, tokenizer: Tokenizer) -> dict[str, object]:
         for name, number in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id), ("pad", tokenizer.pad_id))
         if number is not None
     }
-    return new_config(part.family, part.size, tokenizer.vocab_size, recipe.max_seq_len) | special | dict(part.shape)
+    raw = new_config(part.family, part.size, tokenizer.vocab_size, recipe.max_seq_len) | special | dict(part.shape)
+    if recipe.objective not in HEADS_OF:
+        return raw
+    if part.family != "bert":
+        raise UsageError(
+            f"objective {recipe.objective} learns on an encoder, not on {part.family}", "model.family=bert"
+        )
+    return config_with_head(raw, *HEADS_OF[recipe.objective])
 
 
-def adapter_settings(part: AdapterPart, tokenizer: Tokenizer) -> Settings:
-    """UsageError for a setting that an adapter of this kind does not have."""
+def adapter_settings(part: AdapterPart, tokenizer: Tokenizer, fresh: Sequence[str] = ()) -> Settings:
+    """`fresh`: modules that were drawn, which LoRA trains whole beside it. UsageError for a setting that an adapter of this kind
+    does not have, or for one that leaves a fresh head as it is.
+    """
     given = {name: value for name, value in part.model_dump().items() if name != "kind" and value is not None}
     if part.kind in ("lora", "qlora", "dora"):
         _only(part, given, {"r", "alpha", "dropout", "target_modules", "trained_modules", "is_rank_stabilized"})
         given.setdefault("alpha", 2.0 * given.get("r", 8))
+        given["trained_modules"] = tuple(dict.fromkeys([*given.get("trained_modules", ()), *fresh]))
         return LoraSettings(**given, is_dora=part.kind == "dora")
+    if fresh:
+        raise UsageError(f"{fresh[0]} is fresh, and {part.kind} would leave it so", "adapter.kind=lora trains it too")
     if part.kind == "houlsby":
         _only(part, given, {"size", "target_modules"})
         return BottleneckSettings(**given)
