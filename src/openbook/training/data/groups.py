@@ -1,0 +1,104 @@
+"""Groups for embedders and rerankers: a query, the passage that answers it, and passages that do not.
+
+A JSONL file, a row a group: `{"query": TEXT, "positive": TEXT, "negatives": [TEXT, ...], "title": TEXT}`; negatives and title
+may be missing, other keys are left alone. `openbook data mine` writes such files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openbook.core.errors import BadData
+
+MOST_BROKEN = 20
+"""Lines that are no group; with more a file is refused."""
+
+
+class Group(NamedTuple):
+    """`title`: of the document that the positive is from; empty where nothing is said."""
+
+    query: str
+    positive: str
+    negatives: tuple[str, ...] = ()
+    title: str = ""
+
+
+class Groups(NamedTuple):
+    """`broken`: lines that are no group, as FILE:NUMBER."""
+
+    rows: list[Group]
+    broken: list[str]
+
+    def __str__(self) -> str:
+        count = sum(len(one.negatives) for one in self.rows)
+        left = f"; {len(self.broken)} lines are no group: {', '.join(self.broken[:3])}" if self.broken else ""
+        return f"{len(self.rows):,} queries with {count:,} negatives{left}"
+
+
+def read_groups(paths: Iterable[Path]) -> Groups:
+    """The groups of JSONL files (also .gz) in order. Equal texts are one object.
+
+    Raises BadData for a file that cannot be read, for more than `MOST_BROKEN` lines that are no group, and for none that is one.
+    """
+    rows: list[Group] = []
+    broken: list[str] = []
+    known: dict[str, str] = {}
+    named = list(paths)
+    for path in named:
+        for number, line in _lines(path):
+            group = _group(line)
+            if group is None:
+                broken.append(f"{path.name}:{number}")
+                _check_broken(broken)
+                continue
+            texts = (known.setdefault(one, one) for one in group.negatives)
+            rows.append(
+                group._replace(positive=known.setdefault(group.positive, group.positive), negatives=tuple(texts))
+            )
+    if not rows:
+        raise BadData(
+            f"there is no group in {', '.join(map(str, named))}", 'write lines {"query", "positive", "negatives"}'
+        )
+    return Groups(rows, broken)
+
+
+def shared_titles(first: Sequence[Group], second: Sequence[Group]) -> list[str]:
+    """Titles of documents that both have: what is learned from one must not be measured on it."""
+    return sorted({one.title for one in first if one.title} & {one.title for one in second})
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as raw:
+            for number, data in enumerate(io.BufferedReader(raw), 1):
+                if data.strip():
+                    yield number, data.decode("utf-8", "replace")
+    except (OSError, EOFError) as error:
+        raise BadData(f"{path} cannot be read: {error}", "check the path") from None
+
+
+def _group(line: str) -> Group | None:
+    try:
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict):
+        return None
+    query, positive, negatives = row.get("query"), row.get("positive"), row.get("negatives") or []
+    texts = [query, positive, *(negatives if isinstance(negatives, list) else [None])]
+    if not all(isinstance(one, str) and one.strip() for one in texts):
+        return None
+    return Group(str(query), str(positive), tuple(map(str, negatives)), str(row.get("title") or ""))
+
+
+def _check_broken(broken: Sequence[str]) -> None:
+    if len(broken) > MOST_BROKEN:
+        raise BadData(
+            f"more than {MOST_BROKEN} lines are no group, the first is {broken[0]}",
+            'a line is {"query": TEXT, "positive": TEXT, "negatives": [TEXT, ...]}',
+        )
