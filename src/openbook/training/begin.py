@@ -30,10 +30,14 @@ from openbook.lm.tokenizers.default import default_tokenizer
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.recipe import ObjectiveName, Recipe, data_paths
 from openbook.training.recipe_parts import AdapterPart
+from openbook.training.special_tokens import with_special_tokens
 
 ADAPTER = "default"
 """The name of the adapter that is trained, as PEFT calls it."""
-HEADS_OF: dict[ObjectiveName, tuple[HeadName, int]] = {}
+HEADS_OF: dict[ObjectiveName, tuple[HeadName, int]] = {
+    "masked": ("ForMaskedLM", 2),
+    "rerank": ("ForSequenceClassification", 1),
+}
 """Of objectives that learn on an encoder: the head that they need, and its labels. Others take the model as it is."""
 
 
@@ -48,11 +52,14 @@ class Begun(NamedTuple):
 
 
 def open_tokenizer(recipe: Recipe) -> Tokenizer:
-    """That of the checkpoint, or the one that the recipe names for a fresh model."""
-    part = recipe.model
-    if part.path is not None:
-        return Tokenizer.load(model_directory(os_path(part.path)))
-    match part.tokenizer:
+    """That of the checkpoint, or the one that the recipe names for a fresh model, with the tokens that its objective needs."""
+    if recipe.model.path is not None:
+        return Tokenizer.load(model_directory(os_path(recipe.model.path)))
+    return with_special_tokens(_named_tokenizer(recipe), recipe.objective)
+
+
+def _named_tokenizer(recipe: Recipe) -> Tokenizer:
+    match recipe.model.tokenizer:
         case None | "default":
             return default_tokenizer()
         case "characters":
@@ -101,6 +108,8 @@ def fresh_config(recipe: Recipe, tokenizer: Tokenizer) -> dict[str, object]:
         for name, number in (("bos", tokenizer.bos_id), ("eos", tokenizer.eos_id), ("pad", tokenizer.pad_id))
         if number is not None
     }
+    if part.family == "t5" and tokenizer.pad_id is not None:
+        special["decoder_start_token_id"] = tokenizer.pad_id
     raw = new_config(part.family, part.size, tokenizer.vocab_size, recipe.max_seq_len) | special | dict(part.shape)
     if recipe.objective not in HEADS_OF:
         return raw

@@ -15,10 +15,10 @@ from pydantic import Field, model_validator
 
 from openbook.core.config import set_key, split_override, validated
 from openbook.core.errors import UsageError
-from openbook.training.recipe_parts import AdapterPart, DataPart, ModelPart, Part
+from openbook.training.recipe_parts import AdapterPart, DataPart, MaskedPart, ModelPart, Part, RerankPart, SpansPart
 from openbook.training.schedule import Shape
 
-ObjectiveName = Literal["next_token"]
+ObjectiveName = Literal["next_token", "masked", "spans", "rerank"]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Parallel = Literal["ddp", "fsdp"]
@@ -31,6 +31,9 @@ class Recipe(Part):
     model: ModelPart
     data: DataPart
     adapter: AdapterPart | None = None
+    masked: MaskedPart = MaskedPart()
+    spans: SpansPart = SpansPart()
+    rerank: RerankPart = RerankPart()
     steps: int | None = Field(default=None, ge=1, description="optimizer steps; or epochs")
     epochs: float | None = Field(default=None, gt=0, description="times that all rows are seen; or steps")
     batch_size: int = Field(default=8, ge=1, description="rows of an optimizer step, over all ranks")

@@ -80,3 +80,34 @@ class AdapterPart(Part):
     num_virtual_tokens: int | None = Field(default=None, ge=1, description="of prefix, p-tuning and prompt (20)")
     projection_size: int | None = Field(default=None, ge=0, description="width of the network of a prefix")
     initial_text: str | None = Field(default=None, description="what the virtual tokens of a prompt begin as")
+
+
+class RerankPart(Part):
+    """Of objective `rerank`. A row of a batch is a group: a query, its positive, and negatives, which are never parted."""
+
+    loss: Literal["listwise", "pointwise"] = Field(
+        default="listwise", description="the positive against its negatives, or each pair on its own"
+    )
+    negatives: int = Field(default=3, ge=1, description="of each query, in a step")
+
+
+class MaskedPart(Part):
+    """Of objective `masked`. Of the hidden tokens `mask_share` become the mask, `random_share` any token; the rest stay."""
+
+    share: float = Field(default=0.15, gt=0, lt=1, description="of the tokens, hidden")
+    mask_share: float = Field(default=0.8, ge=0, le=1)
+    random_share: float = Field(default=0.1, ge=0, le=1)
+    whole_words: bool = Field(default=False, description="all tokens of a word are hidden, or none")
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> MaskedPart:
+        if self.mask_share + self.random_share > 1:
+            raise ValueError("mask_share and random_share are more than 1 together")
+        return self
+
+
+class SpansPart(Part):
+    """Of objective `spans`."""
+
+    share: float = Field(default=0.15, gt=0, lt=1, description="of the tokens, in spans that are to be restored")
+    mean_length: float = Field(default=3.0, ge=1, description="tokens of a span")

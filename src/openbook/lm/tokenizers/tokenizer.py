@@ -92,6 +92,11 @@ class Tokenizer:
         write_templates(directory, self.templates)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What tokenizer_config.json says, without the templates."""
+        return self._said()
+
+    @property
     def chat_template(self) -> str | None:
         """The template for a chat without tools; None when the tokenizer has none."""
         return self.templates.get("default")
