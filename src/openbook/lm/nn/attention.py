@@ -83,7 +83,16 @@ class Attention(nn.Module):
             singles = batch.cache.attend_singles(self.layer, q, batch, self.scale, self.window)
             if singles is not None:
                 mixed, runs = [singles], [run for run in runs if run.start >= len(singles)]
-        mixed += [self._run(q, k, v, run, batch, biases) for run in runs]
+        if (
+            batch.cache is None
+        ):  # `split` has one gradient for all runs; a slice would have one as long as the batch each
+            sizes = [run.sequences * run.length for run in runs]
+            each = zip(runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True)
+            mixed += [self._attended(run, of_q, of_k, of_v, batch, biases) for run, of_q, of_k, of_v in each]
+        else:
+            for run in runs:
+                own = q[run.start : run.start + run.sequences * run.length]
+                mixed.append(self._attended(run, own, *batch.cache.read(self.layer, run), batch, biases))
         joined = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
         return self.out(joined) if residual is None else plus(self.out, joined, residual)
 
@@ -98,18 +107,13 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         return q, k, v
 
-    def _run(self, q: Tensor, k: Tensor, v: Tensor, run: Run, batch: Batch, biases: Biases | None) -> Tensor:
-        """(B T, H D) of B sequences of T new tokens, the last of K."""
+    def _attended(self, run: Run, q: Tensor, k: Tensor, v: Tensor, batch: Batch, biases: Biases | None) -> Tensor:
+        """(B T, H D) of B sequences of T new tokens, the last of K. q: (B T, H, D), k, v: (B K, G, D) or (B, K, G, D)."""
         B, T, K = run.sequences, run.length, run.visible
-        rows = slice(run.start, run.start + B * T)
-        if batch.cache is None:
-            keys, values = k[rows].view(B, T, *k.shape[1:]), v[rows].view(B, T, *v.shape[1:])
-        else:
-            keys, values = batch.cache.read(self.layer, run)  # each (B, K, G, D)
         mixed = self.attend(
-            q[rows].view(B, T, *q.shape[1:]),
-            keys,
-            values,
+            q.view(B, T, *q.shape[1:]),
+            k.view(B, K, *k.shape[-2:]),
+            v.view(B, K, *v.shape[-2:]),
             self.probabilities,
             scale=self.scale,
             causal=batch.causal,
