@@ -6,6 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from openbook.training.data.documents import Documents
+from openbook.training.data.formats import Format
+from openbook.training.data.samples import Prompts, TooLong
+
 Layout = Literal["auto", "windows", "packed", "single"]
 AdapterKind = Literal["lora", "qlora", "dora", "prefix", "p-tuning", "prompt", "houlsby"]
 
@@ -56,11 +60,25 @@ class DataPart(Part):
         "auto: windows for text, packed for all else",
     )
     cache: str | None = Field(default=None, description="where tokenised data is kept; none: beside the run")
+    format: Format | None = Field(default=None, description="form of the rows; none: told by their keys")
+    documents: Documents = Field(default="file", description="what parts the documents of plain text")
+    too_long: TooLong = Field(
+        default="auto",
+        description="samples longer than max_seq_len: text is cut into pieces, of a chat the first turns stay that fit "
+        "(truncate), drop, error; auto: cut for text, truncate for chats, drop for completions",
+    )
+    prompts: Prompts = Field(default="chat", description="questions are put by the chat template, or as Alpaca did")
+    max_broken: float = Field(default=0.01, ge=0, le=1, description="share of rows that may be broken")
+    weights: tuple[float, ...] = Field(default=(), description="of each name in train: its share of the rows")
+    replay: Paths = Field(default=(), description="older data that is learned again, so that it is not forgotten")
+    replay_share: float = Field(default=0.1, gt=0, lt=1, description="of the rows, that are of replay")
 
     @model_validator(mode="after")
-    def _one_held_out(self) -> DataPart:
+    def _is_sound(self) -> DataPart:
         if not self.train:
             raise ValueError("name at least one file in data.train")
+        if self.weights and (len(self.weights) != len(self.train) or min(self.weights) <= 0):
+            raise ValueError("give data.weights one number above 0 for each name in data.train")
         if self.eval and self.eval_share:
             raise ValueError("give data.eval or data.eval_share, not both")
         return self

@@ -273,8 +273,14 @@ class Run:
             self.saved = self.loop.done
         self.ranks.wait()
 
-    def _beside(self, folder: Path) -> None:
+    def _with_model(self, folder: Path) -> None:
+        """What a model needs beside its weights."""
         self.begun.tokenizer.save(folder)
+        if self.task.also is not None:
+            self.task.also(folder)
+
+    def _beside(self, folder: Path) -> None:
+        self._with_model(folder)
         (folder / "training" / RECIPE).write_text(as_yaml(self.recipe), "utf-8")
 
     def _finish(self, step: Step | None, log: Log | None, events: EventFile | None) -> None:
@@ -307,7 +313,7 @@ class Run:
             self.loop.ema.resume(load_file(chosen / "training" / "ema.safetensors"))
             with self.loop.ema.in_place():
                 checkpoint.save_trained(self.loop.model, beside)
-            self.begun.tokenizer.save(beside)
+            self._with_model(beside)
         shutil.rmtree(self.out / MODEL, ignore_errors=True)
         beside.rename(self.out / MODEL)
 

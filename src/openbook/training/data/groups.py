@@ -7,7 +7,6 @@ may be missing, other keys are left alone. `openbook data mine` writes such file
 from __future__ import annotations
 
 import gzip
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -75,7 +74,7 @@ def shared_titles(first: Sequence[Group], second: Sequence[Group]) -> list[str]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as raw:
-            for number, data in enumerate(io.BufferedReader(raw), 1):
+            for number, data in enumerate(raw, 1):
                 if data.strip():
                     yield number, data.decode("utf-8", "replace")
     except (OSError, EOFError) as error:

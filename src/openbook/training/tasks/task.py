@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from openbook.training.objectives.objective import Objective
@@ -14,6 +15,7 @@ from openbook.training.sources.step import Source
 class Task:
     """`held_out`: this rank's micro-batches of an evaluation. `per_epoch`: rows of an epoch, about. `begins_at_guess`: a fresh
     model's loss is ln V. `is_fixed`: all forward passes have the same shape. `notes`: what to know about the data.
+    `also` writes what else belongs to a checkpoint, beside model and tokenizer.
     """
 
     source: Source[Any]
@@ -23,3 +25,4 @@ class Task:
     begins_at_guess: bool = True
     is_fixed: bool = False
     notes: tuple[str, ...] = ()
+    also: Callable[[Path], None] | None = None

@@ -1,0 +1,79 @@
+"""Steps of whole groups (a query with its passages): a group is never split over micro-batches or ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from openbook.training.data.groups import Group
+from openbook.training.data.order import Order, Place
+
+M = TypeVar("M")
+EVAL_GROUPS = 32
+"""Of a forward pass without gradients."""
+
+
+class GroupSource(Generic[M]):
+    """`batch_size` groups a step over all ranks, `micro_batch_size` of them in a forward pass, made to a micro-batch by `make`.
+
+    `negatives`: so many of each group's take part, others in each epoch; a group that has fewer brings all.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        make: Callable[[Sequence[Group]], M],
+        *,
+        negatives: int,
+        batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size % world_size:
+            raise ValueError(f"batch_size {batch_size} is no multiple of {world_size} ranks")
+        self._groups, self._make, self._negatives, self._seed = groups, make, negatives, seed
+        self._batch_size, self._micro, self._rank, self._world_size = batch_size, micro_batch_size, rank, world_size
+        self._order = Order(len(groups), seed)
+
+    def next_step(self) -> list[M]:
+        chosen: list[Group] = []
+        while len(chosen) < self._batch_size:
+            epoch = self._order.place.epoch
+            chosen += [self._drawn(epoch, row) for row in self._order.take(self._batch_size - len(chosen))]
+        mine = chosen[self._rank :: self._world_size]
+        return [self._make(mine[at : at + self._micro]) for at in range(0, len(mine), self._micro)]
+
+    def state(self) -> dict[str, Any]:
+        return {"place": list(self._order.place)}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        self._order.place = Place(*state["place"])
+
+    def _drawn(self, epoch: int, row: int) -> Group:
+        """The group with the negatives of this epoch: a function of seed, epoch and row alone."""
+        group = self._groups[row]
+        if len(group.negatives) <= self._negatives:
+            return group
+        draw = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, epoch], counter=[row, 1, 0, 0]))
+        places = sorted(draw.permutation(len(group.negatives))[: self._negatives].tolist())
+        return group._replace(negatives=tuple(group.negatives[place] for place in places))
+
+
+def evaluated_groups(
+    groups: Sequence[Group],
+    make: Callable[[Sequence[Group]], M],
+    *,
+    negatives: int,
+    most: int | None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[M]:
+    """This rank's micro-batches of groups that are held out, at most `most`, with their first negatives: always the same."""
+    shown = [one._replace(negatives=one.negatives[:negatives]) for one in groups[:most]]
+    parts = [shown[at : at + EVAL_GROUPS] for at in range(0, len(shown), EVAL_GROUPS)]
+    for part in parts[rank::world_size]:
+        yield make(part)
