@@ -56,7 +56,7 @@ def test_each_epoch_draws_anew(shards: Shards) -> None:
     """All samples of an epoch, each with another draw than in the one before."""
     source = pieces(shards, "single", 1)
     taken: Iterator[tuple[list[int], float]] = (one for _ in range(25) for one in said(source.next_step()))
-    epochs = [dict((tuple(ids), number) for ids, number in (next(taken) for _ in range(50))) for _ in range(2)]
+    epochs = [{tuple(ids): number for ids, number in (next(taken) for _ in range(50))} for _ in range(2)]
     assert set(epochs[0]) == set(epochs[1])
     assert not set(epochs[0].values()) & set(epochs[1].values())
 

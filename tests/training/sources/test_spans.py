@@ -35,7 +35,7 @@ def restored(read: list[int], written: list[int], sentinels: list[int]) -> list[
             spans[one] = []
         else:
             spans[next(reversed(spans))].append(one)
-    return [inner for one in read[:-1] for inner in (spans[one] if one in spans else [one])]
+    return [inner for one in read[:-1] for inner in spans.get(one, [one])]
 
 
 @given(
@@ -67,11 +67,9 @@ def test_counts_are_the_papers() -> None:
 
 
 def test_shares_over_many_texts() -> None:
-    one, hidden, spans = spoiling(), 0, 0
-    for number in range(300):
-        noise, parts = one.counts(100)
-        hidden, spans = hidden + noise, spans + parts
-    assert hidden / 30_000 == pytest.approx(0.15, abs=0.005)
+    counts = [spoiling().counts(length) for length in range(60, 400)]
+    hidden, spans = (sum(one[at] for one in counts) for at in (0, 1))
+    assert hidden / sum(range(60, 400)) == pytest.approx(0.15, abs=0.005)
     assert hidden / spans == pytest.approx(3, abs=0.1)
 
 
