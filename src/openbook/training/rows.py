@@ -1,79 +1,197 @@
-"""What a run reads: tokenised files as a source of steps, and the rows that it is evaluated on."""
+"""What a run reads: tokenised files as a source of steps, and the rows that it is evaluated on.
+
+In reading order: a part of the data; all of it; how it is opened; how samples become rows that are evaluated on.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from openbook.core.errors import BadData
+from openbook.core.errors import BadData, UsageError
 from openbook.core.progress import Progress, silent
-from openbook.lm.tokenizers.corpus import CorpusFile, corpus_files, texts_of
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.data.packing import pack
-from openbook.training.data.shards import Sample, Shards, write_shards
+from openbook.training.data.reading import DataFile, data_files
+from openbook.training.data.samples import SampleSettings
+from openbook.training.data.shards import Shards
+from openbook.training.data.tokenised import ReadSettings, receipt_of, tokenised
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
-from openbook.training.sources.files import Packed, Windows
+from openbook.training.recipe_parts import Layout
+from openbook.training.sources.files import MixedRows, PackedRows, Steps, WindowRows
+from openbook.training.sources.files import Rows as RowSource
 from openbook.training.sources.step import Source, Tokens
 
 EVAL_TOKENS = 4_096
 """Of a forward pass without gradients."""
 
 
+class Part(NamedTuple):
+    """Data that is mixed as one. `weight`: of its rows among those of all parts. `is_replay`: older data, learned again."""
+
+    name: str
+    train: Shards
+    weight: float = 1.0
+    is_replay: bool = False
+
+
 @dataclass(frozen=True)
 class Rows:
-    """`source` of the training steps; `held_out`: what is only evaluated on; `per_epoch`: rows that an epoch has, about."""
+    """`parts`: what is learned from; `held_outs`: what is only evaluated on."""
 
-    source: Source[Tokens]
-    train: Shards
-    held_out: Shards | None
-    layout: str
-    per_epoch: int
+    recipe: Recipe
+    ranks: Ranks
+    parts: tuple[Part, ...]
+    held_outs: tuple[Shards, ...]
+    layout: Layout
+
+    @property
+    def train(self) -> Shards:
+        """Of data that is one part. UsageError for a mixture, for objectives that do not mix."""
+        if len(self.parts) > 1:
+            raise UsageError(
+                f"objective {self.recipe.objective} does not mix data",
+                "leave out data.weights and data.replay, or put the files together",
+            )
+        return self.parts[0].train
+
+    @property
+    def held_out(self) -> Shards | None:
+        return self.held_outs[0] if self.held_outs else None
+
+    @cached_property
+    def source(self) -> Source[Tokens]:
+        """Of the training steps. BadData where there is not enough to learn from."""
+        rows = [self._walk(part.train) for part in self.parts]
+        weights = [part.weight for part in self.parts]
+        recipe, ranks = self.recipe, self.ranks
+        return Steps(
+            rows[0] if len(rows) == 1 else MixedRows(rows, weights),
+            batch_size=recipe.batch_size,
+            micro_batch_size=recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size),
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+        )
+
+    @cached_property
+    def per_epoch(self) -> int:
+        """Rows until the data is seen once: all of it, where it is mixed as much as there is of it; of a mixture with replay the
+        new part.
+        """
+        counts = [self._count(part.train) for part in self.parts]
+        weights = [part.weight / sum(one.weight for one in self.parts) for part in self.parts]
+        new = [at for at, part in enumerate(self.parts) if not part.is_replay]
+        return max(round(sum(counts[at] for at in new) / sum(weights[at] for at in new)), 1)
+
+    def notes(self) -> Iterator[str]:
+        """For a person: what is learned from, and what became of its rows."""
+        tokens = sum(part.train.num_tokens for part in self.parts)
+        held = sum(one.num_tokens for one in self.held_outs)
+        yield f"{tokens:,} tokens to learn from{f', {held:,} held out' if held else ''}, as {self.layout}"
+        whole = sum(part.weight for part in self.parts)
+        for part in self.parts:
+            if len(self.parts) > 1:
+                share = part.weight / whole
+                times = self.per_epoch * share / max(self._count(part.train), 1)
+                yield f"{part.name}: {100 * share:.1f} % of the rows, seen {times:.2f} times in an epoch"
+            receipt = receipt_of(part.train)
+            yield from receipt.lines() if receipt is not None else ()
 
     def evaluated(self, max_seq_len: int, most: int | None, ranks: Ranks) -> Iterator[Tokens]:
         """This rank's micro-batches of the rows that are held out, at most `most` rows, always in the same order."""
-        if self.held_out is None:
-            return
-        rows = (
-            windows_of(self.held_out, max_seq_len)
-            if self.layout == "windows"
-            else packed_of(self.held_out, max_seq_len)
-        )
+        rows = [
+            (shards, row)
+            for shards in self.held_outs
+            for row in (windows_of if self.layout == "windows" else packed_of)(shards, max_seq_len)
+        ]
         mine = rows[:most][ranks.rank :: ranks.world_size]
         size = max(EVAL_TOKENS // max_seq_len, 1)
         for at in range(0, len(mine), size):
-            samples = [one for row in mine[at : at + size] for one in row]
-            yield Tokens.of(sorted(samples_at(self.held_out, samples, self.layout), key=lambda one: len(one[0])))
+            found = [one for shards, row in mine[at : at + size] for one in samples_at(shards, row, self.layout)]
+            yield Tokens.of(sorted(found, key=lambda one: len(one[0])))
+
+    def _walk(self, shards: Shards) -> RowSource:
+        size, seed = self.recipe.max_seq_len, self.recipe.seed
+        if self.layout == "windows":
+            return WindowRows(shards, size, seed)
+        return PackedRows(shards, size, seed, packing=self.layout == "packed")
+
+    def _count(self, shards: Shards) -> int:
+        match self.layout:
+            case "windows":
+                return (shards.num_tokens - 1) // self.recipe.max_seq_len - 1
+            case "packed":
+                return len(packed_of(shards, self.recipe.max_seq_len))
+            case _:
+                return len(shards)
 
 
-def open_rows(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Progress = silent) -> Rows:
-    """Tokenises what is not yet tokenised. BadData where there is not enough to learn from."""
-    cache = Path(recipe.data.cache or Path(recipe.out) / "data")
-    layout = "windows" if recipe.data.layout == "auto" else recipe.data.layout
-    train, held_out = _shards(recipe, recipe.data.train, tokenizer, cache, ranks, progress), None
-    if recipe.data.eval:
-        held_out = _shards(recipe, recipe.data.eval, tokenizer, cache, ranks, progress)
-    elif recipe.data.eval_share:
-        train, held_out = parted(train, recipe.data.eval_share, whole_samples=layout != "windows")
-    sizes = {
-        "batch_size": recipe.batch_size,
-        "micro_batch_size": recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size),
-        "max_seq_len": recipe.max_seq_len,
-        "seed": recipe.seed,
-        "rank": ranks.rank,
-        "world_size": ranks.world_size,
-    }
-    if layout == "windows":
-        return Rows(Windows(train, **sizes), train, held_out, layout, (train.num_tokens - 1) // recipe.max_seq_len - 1)
-    source = Packed(train, **sizes, packing=layout == "packed")
-    per_epoch = len(packed_of(train, recipe.max_seq_len)) if layout == "packed" else len(train)
-    return Rows(source, train, held_out, layout, per_epoch)
+def open_rows(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    ranks: Ranks,
+    progress: Progress = silent,
+    *,
+    is_text: bool | None = None,
+    longest: int | None = None,
+) -> Rows:
+    """Tokenises what is not yet tokenised. `is_text`: rows of all forms are read as plain text (none: but for next_token).
+    `longest`: tokens of a whole sample where they are not windows (none: max_seq_len, and one that is only learned).
+
+    BadData where there is not enough to learn from.
+    """
+    data = recipe.data
+    is_text = recipe.objective != "next_token" if is_text is None else is_text
+    groups: list[tuple[str, Sequence[str], float]] = [(", ".join(data.train), data.train, 1.0)]
+    if data.weights:
+        groups = [(name, (name,), weight) for name, weight in zip(data.train, data.weights, strict=True)]
+    if data.replay:
+        new = sum(weight for *_, weight in groups)
+        groups.append(
+            (f"replay of {', '.join(data.replay)}", data.replay, new * data.replay_share / (1 - data.replay_share))
+        )
+    files = [data_files(data_paths(names), data.format) for _, names, _ in groups]
+    evaluated = data_files(data_paths(data.eval), data.format) if data.eval else []
+    layout = _layout(data.layout, [*(one for some in files for one in some), *evaluated], is_text=is_text)
+    most = None if layout == "windows" else recipe.max_seq_len if longest is None else longest - 1
+    settings = SampleSettings(most, data.too_long, data.prompts, is_text)
+
+    def shards(some: Sequence[DataFile]) -> Shards:
+        """The first rank tokenises, the others wait for it."""
+        cache = Path(data.cache or Path(recipe.out) / "data")
+        reading = ReadSettings(data.documents, data.max_broken)
+        found = (
+            tokenised(some, tokenizer, settings, cache, reading=reading, progress=progress) if ranks.is_first else None
+        )
+        ranks.wait()
+        return found or tokenised(some, tokenizer, settings, cache, reading=reading)
+
+    parts = [
+        Part(name, shards(some), weight, is_replay=bool(data.replay) and at == len(groups) - 1)
+        for at, ((name, _, weight), some) in enumerate(zip(groups, files, strict=True))
+    ]
+    held_outs = [shards(evaluated)] if evaluated else []
+    if data.eval_share:
+        for at, part in enumerate(parts):
+            if not part.is_replay:
+                train, held_out = parted(part.train, data.eval_share, whole_samples=layout != "windows")
+                parts[at] = part._replace(train=train)
+                held_outs.append(held_out)
+    return Rows(recipe, ranks, tuple(parts), tuple(held_outs), layout)
+
+
+def _layout(asked: Layout, files: Sequence[DataFile], *, is_text: bool) -> Layout:
+    """Windows for text, packed for all else, unless another is asked for."""
+    if asked != "auto":
+        return asked
+    return "windows" if is_text or all(file.form == "text" for file in files) else "packed"
 
 
 def parted(shards: Shards, share: float, *, whole_samples: bool) -> tuple[Shards, Shards]:
@@ -110,37 +228,3 @@ def samples_at(
             yield shards.window(place, length + 1)
         else:
             yield shards.ids(place), shards.learned(place)
-
-
-def _shards(
-    recipe: Recipe, names: Sequence[str], tokenizer: Tokenizer, cache: Path, ranks: Ranks, progress: Progress
-) -> Shards:
-    """The first rank tokenises, the others wait for it."""
-    files = corpus_files(data_paths(names))
-    folder = cache / _key(files, tokenizer)
-    if ranks.is_first and not folder.is_dir():
-        made_of = {"files": [str(file.path) for file in files]}
-        write_shards(_texts(files, tokenizer, progress), folder, tokenizer.vocab_size, made_of)
-    ranks.wait()
-    return Shards(folder)
-
-
-def _texts(files: Sequence[CorpusFile], tokenizer: Tokenizer, progress: Progress) -> Iterator[Sample]:
-    """The text of each file in pieces of lines, and the end of text behind it where the tokenizer has one."""
-    for number, file in enumerate(files):
-        progress("tokenise", number, len(files), str(file.path))
-        last: list[int] = []
-        for text in texts_of(file):
-            if last:
-                yield Sample(last)
-            last = tokenizer.encode(text, add_special_tokens=False)
-        ids = last + ([] if tokenizer.eos_id is None else [tokenizer.eos_id])
-        if ids:
-            yield Sample(ids)
-
-
-def _key(files: Sequence[CorpusFile], tokenizer: Tokenizer) -> str:
-    """A name for these files, as they are now, with this tokenizer."""
-    said = [[str(file.path.resolve()), (stat := file.path.stat()).st_size, stat.st_mtime_ns] for file in files]
-    whole = json.dumps([said, hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest()])
-    return hashlib.sha256(whole.encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from openbook.core.errors import BadData
@@ -37,7 +37,8 @@ class Receipt:
         return cls(**{**said, **counted})
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        counted = {name: dict(getattr(self, name)) for name in ("dropped", "shortened", "formats")}
+        return {**vars(self), **counted}
 
     def drop(self, reason: str, place: str) -> None:
         self.dropped[reason] += 1

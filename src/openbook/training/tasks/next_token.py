@@ -1,4 +1,4 @@
-"""Language modelling of text, as windows or as rows of whole samples."""
+"""Language modelling of text as windows, or of chats and completions as rows of whole samples."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from openbook.training.tasks.task import Task
 
 def next_token_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Progress) -> Task:
     rows = open_rows(recipe, tokenizer, ranks, progress)
-    tokens = f"{rows.train.num_tokens:,} tokens to learn from"
-    held = f", {rows.held_out.num_tokens:,} held out" if rows.held_out is not None else ""
     return Task(
         rows.source,
         NextToken(),
         lambda: rows.evaluated(recipe.max_seq_len, recipe.data.eval_rows, ranks),
         rows.per_epoch,
         is_fixed=rows.layout == "windows",
-        notes=(f"{tokens}{held}, as {rows.layout}",),
+        notes=tuple(rows.notes()),
     )
