@@ -14,7 +14,7 @@ from openbook.core.errors import ModelUnavailable
 from openbook.library.embed.describe import describe_directory
 from openbook.library.embed.local import SentenceEmbedder
 from openbook.library.embed.pooling import pool
-from openbook.library.embed.recipe import read_recipe
+from openbook.lm.sentence import read_recipe
 
 ARRAYS = tiny_bert.weights()
 

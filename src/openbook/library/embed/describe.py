@@ -8,8 +8,9 @@ from pathlib import Path
 from openbook.core.messages import TokenCounter
 from openbook.library.embed.default import check_default, default_directory, sha256_of
 from openbook.library.embed.languages import languages_of
-from openbook.library.embed.recipe import Recipe, hash_of, read_recipe
+from openbook.library.embed.recipe import hash_of
 from openbook.lm.checkpoint import weight_files
+from openbook.lm.sentence import Recipe, read_recipe
 from openbook.lm.tokenizers.encoder import CheckpointTokens
 
 DEFAULT_NAME = "all-MiniLM-L6-v2"

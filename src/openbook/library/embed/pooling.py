@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openbook.core.errors import ModelUnavailable
-from openbook.library.embed.recipe import DenseStep, Pooling, Recipe
 from openbook.lm.checkpoint import read_arrays
+from openbook.lm.sentence import DenseStep, Pooling, Recipe
 
 Vectors = NDArray[np.float32]
 

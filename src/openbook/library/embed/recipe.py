@@ -1,100 +1,17 @@
-"""How a sentence-transformers directory turns tokens into a vector, read from its JSON files without torch."""
+"""The identity of an embedder's vectors: a hash over everything that changes them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from openbook.core.errors import ModelUnavailable
 from openbook.library.embed.default import sha256_of
-from openbook.lm.checkpoint import read_json, weight_files
+from openbook.lm.checkpoint import weight_files
 from openbook.lm.families.bert_config import BertConfig
-
-Pooling = Literal["mean", "cls", "max", "mean_sqrt_len"]
-_POOLING_KEYS: dict[str, Pooling] = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_max_tokens": "max",
-    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len",
-}
-DenseActivation = Literal["identity", "tanh"]
-_ACTIVATIONS: dict[str, DenseActivation] = {
-    "torch.nn.modules.linear.Identity": "identity",
-    "torch.nn.modules.activation.Tanh": "tanh",
-}
-
-
-@dataclass(frozen=True)
-class DenseStep:
-    """A projection after pooling, in the folder `path`."""
-
-    path: str
-    in_features: int
-    out_features: int
-    bias: bool
-    activation: DenseActivation
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """`max_tokens` includes the special tokens. `prompts`: what is set before a text, by kind ("query", "passage")."""
-
-    transformer: str = ""
-    max_tokens: int = 512
-    pooling: Pooling = "mean"
-    dense: tuple[DenseStep, ...] = ()
-    normalize: bool = True
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    hidden_size: int = 0
-
-    @property
-    def dimension(self) -> int:
-        return self.dense[-1].out_features if self.dense else self.hidden_size
-
-
-def read_recipe(directory: Path) -> Recipe:
-    """From `modules.json` and what it names; a plain BERT directory gets mean pooling and normalisation.
-
-    ModelUnavailable names a module, pooling mode or activation that is not supported: none is left out silently.
-    """
-    if not directory.is_dir():
-        raise ModelUnavailable(f"{str(directory)!r} is not a directory", "name the directory of an embedder")
-    if not (directory / "modules.json").is_file():
-        config = BertConfig.read(directory)
-        return Recipe(max_tokens=config.max_positions, hidden_size=config.hidden_size, prompts=_prompts(directory))
-    modules = _modules(directory)
-    kind, transformer = modules[0]
-    if kind != "Transformer":
-        raise ModelUnavailable(f"{directory} begins with a {kind!r} module", "use an embedder that begins with BERT")
-    config = BertConfig.read(directory / transformer)
-    pooling: Pooling = "mean"
-    dense: list[DenseStep] = []
-    normalize = False
-    for kind, path in modules[1:]:
-        match kind:
-            case "Pooling":
-                pooling = _pooling(directory / path)
-            case "Dense":
-                dense.append(_dense(directory, path))
-            case "Normalize":
-                normalize = True
-            case _:
-                raise ModelUnavailable(
-                    f"{directory} has a {kind!r} module", "allowed are Transformer, Pooling, Dense and Normalize"
-                )
-    return Recipe(
-        transformer=transformer,
-        max_tokens=_max_tokens(directory / transformer, config),
-        pooling=pooling,
-        dense=tuple(dense),
-        normalize=normalize,
-        prompts=_prompts(directory),
-        hidden_size=config.hidden_size,
-    )
+from openbook.lm.sentence import Recipe
 
 
 def hash_of(directory: Path, recipe: Recipe) -> str:
@@ -108,62 +25,3 @@ def hash_of(directory: Path, recipe: Recipe) -> str:
     parts["files"] = [(path.relative_to(directory).as_posix(), sha256_of(path)) for path in files]
     parts["config"] = asdict(BertConfig.read(directory / recipe.transformer))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _modules(directory: Path) -> list[tuple[str, str]]:
-    """(last part of the type, path) of each module, in order; the path stays inside the directory."""
-    path = directory / "modules.json"
-    try:
-        rows = json.loads(path.read_text("utf-8"))
-        modules = [(str(row["type"]).rpartition(".")[2], str(row["path"])) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the checkpoint again") from error
-    if not modules:
-        raise ModelUnavailable(f"{path} names no module", "copy the checkpoint again")
-    for _, name in modules:
-        if not (directory / name).resolve().is_relative_to(directory.resolve()):
-            raise ModelUnavailable(f"{path} names a folder outside: {name!r}", "do not use this checkpoint")
-    return modules
-
-
-def _pooling(folder: Path) -> Pooling:
-    raw = read_json(folder / "config.json")
-    mode = raw.get("pooling_mode")
-    if mode is None:
-        chosen = [key for key, value in raw.items() if key.startswith("pooling_mode_") and value is True]
-    else:
-        chosen = [f"pooling_mode_{mode}_tokens" if mode in ("mean", "max", "mean_sqrt_len") else f"pooling_mode_{mode}"]
-        chosen = ["pooling_mode_cls_token" if mode == "cls" else chosen[0]]
-    if len(chosen) != 1 or chosen[0] not in _POOLING_KEYS:
-        raise ModelUnavailable(f"{folder} pools by {chosen}", f"allowed is one of {sorted(_POOLING_KEYS.values())}")
-    return _POOLING_KEYS[chosen[0]]
-
-
-def _dense(directory: Path, path: str) -> DenseStep:
-    raw = read_json(directory / path / "config.json")
-    name = str(raw.get("activation_function", "torch.nn.modules.activation.Tanh"))
-    if name not in _ACTIVATIONS:
-        raise ModelUnavailable(f"{directory / path} uses {name!r}", f"allowed are {sorted(_ACTIVATIONS)}")
-    return DenseStep(
-        path, int(raw["in_features"]), int(raw["out_features"]), bool(raw.get("bias", True)), _ACTIVATIONS[name]
-    )
-
-
-def _max_tokens(folder: Path, config: BertConfig) -> int:
-    path = folder / "sentence_bert_config.json"
-    wanted = read_json(path).get("max_seq_length") if path.is_file() else None
-    return min(int(wanted or config.max_positions), config.max_positions)
-
-
-def _prompts(directory: Path) -> dict[str, str]:
-    """`prompts` of config_sentence_transformers.json for "query" and "passage" ("document" counts as "passage").
-
-    A default prompt applies to both, as it does in sentence-transformers.
-    """
-    path = directory / "config_sentence_transformers.json"
-    raw = read_json(path) if path.is_file() else {}
-    prompts = {str(name): str(text) for name, text in (raw.get("prompts") or {}).items()}
-    default = prompts.get(str(raw.get("default_prompt_name")), "")
-    passage = next((prompts[name] for name in ("passage", "document", "corpus") if name in prompts), default)
-    found = {"query": prompts.get("query", default), "passage": passage}
-    return {kind: text for kind, text in found.items() if text}
