@@ -16,7 +16,7 @@ from torch import nn
 from openbook.core.errors import RunStopped
 from openbook.lm.families.base import Family
 from openbook.training.ema import Ema
-from openbook.training.objectives.objective import Objective
+from openbook.training.objectives.objective import Objective, PreparesSteps
 from openbook.training.optimizer import Optimization, Optimizers
 from openbook.training.parallel import Ranks, whole
 from openbook.training.precision import LossScaler, products_in
@@ -72,11 +72,12 @@ class Loop(Generic[M]):
         *,
         ranks: Ranks | None = None,
         ema: float | None = None,
+        penalty: Penalty | None = None,
     ) -> None:
         self.model, self.source, self.objective, self.pace = model, source, objective, pace
         self.optimizers = Optimizers(model, optimization)
         self.trained = [one for one in model.parameters() if one.requires_grad]
-        self.ranks = ranks or Ranks()
+        self.ranks, self.penalty = ranks or Ranks(), penalty
         self.ema = None if ema is None else Ema(model, ema)
         self.scaler = LossScaler() if pace.precision == "float16" else None
         self.done = 0
@@ -113,7 +114,7 @@ class Loop(Generic[M]):
         """The sum of the loss, and the metrics, over all ranks; each parameter has its gradient."""
         scale = self.scaler.factor if self.scaler is not None else 1.0
         total, sums = 0.0, dict[str, list[float]]()
-        for micro in self.micros:
+        for micro in self._prepared():
             with products_in(self.pace.precision, self.model.device):
                 found = self.objective.loss(self.model, micro)
             (found.total * (scale / weight)).backward()  # type: ignore[no-untyped-call]
@@ -124,7 +125,16 @@ class Loop(Generic[M]):
         if self.scaler is not None:
             self.scaler.unscale(self.trained)
         metrics = {name: a / b if b else 0.0 for name, (a, b) in self.ranks.sum_named(sums).items()}
+        if self.penalty is not None:  # once a step, on every rank the same
+            metrics["penalty"] = self.penalty.add_gradients()
         return self.ranks.sum([total])[0], metrics
+
+    def _prepared(self) -> list[M]:
+        if not isinstance(self.objective, PreparesSteps):
+            return self.micros
+        with products_in(self.pace.precision, self.model.device):
+            found: list[M] = self.objective.prepare(self.model, self.micros, self.ranks)
+        return found
 
     def _update(self, loss: float, norm: float) -> float:
         """Takes the step, and gives its rate."""

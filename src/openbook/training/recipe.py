@@ -15,10 +15,21 @@ from pydantic import Field, model_validator
 
 from openbook.core.config import set_key, split_override, validated
 from openbook.core.errors import UsageError
-from openbook.training.recipe_parts import AdapterPart, DataPart, MaskedPart, ModelPart, Part, RerankPart, SpansPart
+from openbook.training.recipe_parts import (
+    AdapterPart,
+    ContinualPart,
+    DataPart,
+    ForgettingPart,
+    MaskedPart,
+    ModelPart,
+    Part,
+    ReaderPart,
+    RerankPart,
+    SpansPart,
+)
 from openbook.training.schedule import Shape
 
-ObjectiveName = Literal["next_token", "masked", "spans", "rerank"]
+ObjectiveName = Literal["next_token", "masked", "spans", "rerank", "reader"]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Parallel = Literal["ddp", "fsdp"]
@@ -34,6 +45,11 @@ class Recipe(Part):
     masked: MaskedPart = MaskedPart()
     spans: SpansPart = SpansPart()
     rerank: RerankPart = RerankPart()
+    reader: ReaderPart = ReaderPart()
+    continual: ContinualPart = ContinualPart()
+    forgetting: ForgettingPart | bool = Field(
+        default=True, description="what a model that is given by its path forgets; false: it is not measured"
+    )
     steps: int | None = Field(default=None, ge=1, description="optimizer steps; or epochs")
     epochs: float | None = Field(default=None, gt=0, description="times that all rows are seen; or steps")
     batch_size: int = Field(default=8, ge=1, description="rows of an optimizer step, over all ranks")
@@ -74,6 +90,10 @@ class Recipe(Part):
             raise ValueError("early_stopping needs data.eval or data.eval_share")
         if self.adapter is not None and self.model.path is None:
             raise ValueError("an adapter needs a trained base: give model.path")
+        if self.continual.is_on and (self.model.path is None or self.adapter is not None):
+            raise ValueError(
+                "continual holds weights of a trained model (model.path); an adapter leaves them as they are"
+            )
         return self
 
     @property

@@ -129,3 +129,48 @@ class SpansPart(Part):
 
     share: float = Field(default=0.15, gt=0, lt=1, description="of the tokens, in spans that are to be restored")
     mean_length: float = Field(default=3.0, ge=1, description="tokens of a span")
+
+
+class ReaderPart(Part):
+    """Of objective `reader`: how often a question is shown where it has no answer, by how that is built (`data.unanswerable`)."""
+
+    neighbour: float = Field(default=0.08, ge=0, le=1, description="another passage of the article")
+    other: float = Field(default=0.03, ge=0, le=1, description="a passage of another article")
+    without: float = Field(default=0.07, ge=0, le=1, description="its passage without the sentences that answer")
+    changed: float = Field(default=0.17, ge=0, le=1, description="its passage, with one thing in the question changed")
+    stride: int = Field(default=128, ge=1, description="tokens between two windows of a long passage")
+
+    @model_validator(mode="after")
+    def _some_are_left(self) -> ReaderPart:
+        if self.neighbour + self.other + self.without + self.changed >= 1:
+            raise ValueError("reader: the shares without an answer leave nothing that has one")
+        return self
+
+
+class EwcPart(Part):
+    """Elastic weight consolidation: what older data needs is held. `weight` 1 counts its tokens as much as new ones."""
+
+    weight: float = Field(gt=0)
+    data: Paths = Field(description="files that the model has learned from, or that are like them")
+    samples: int = Field(default=256, ge=1, description="rows of them that say which weights matter")
+
+
+class ContinualPart(Part):
+    """What keeps a fine-tune from forgetting; for replay of older data see `data.replay`."""
+
+    ewc: EwcPart | None = None
+    l2sp: float = Field(default=0.0, ge=0, description="strength that draws all weights to where they began")
+    freeze: tuple[int | str, ...] = Field(
+        default=(), description="what stays as it is: numbers of layers, 0-3, embeddings, or names of modules"
+    )
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.ewc or self.l2sp or self.freeze)
+
+
+class ForgettingPart(Part):
+    """What is measured before and after a fine-tune; the built-in texts and probes where none are given."""
+
+    texts: Paths = Field(default=(), description="general text that is not learned from")
+    probes: str | None = Field(default=None, description='JSON lines {"prompt": ..., "answer": ...}')

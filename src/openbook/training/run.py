@@ -25,6 +25,7 @@ from openbook.training import checkpoint
 from openbook.training.begin import Begun, open_model, open_tokenizer
 from openbook.training.check import first_checks
 from openbook.training.compiling import checkpoint_layers, compile_layers
+from openbook.training.continual import frozen, open_penalty
 from openbook.training.evaluate import Evaluation, evaluate
 from openbook.training.events import EventFile
 from openbook.training.interrupt import Interrupts
@@ -123,7 +124,7 @@ def open_run(
     recipe: Recipe, ranks: Ranks, say: Callable[[str], None] = lambda _: None, progress: Progress = silent
 ) -> Run:
     """The model, the data and the loop of a recipe; nothing is written but tokenised data."""
-    begun = open_model(recipe, open_tokenizer(recipe))
+    begun = frozen(recipe, open_model(recipe, open_tokenizer(recipe)))
     task = open_task(recipe, begun, ranks, progress)
     steps = recipe.steps or max(math.ceil((recipe.epochs or 1) * task.per_epoch / recipe.batch_size), 1)
     if recipe.gradient_checkpointing:
@@ -143,6 +144,7 @@ def open_run(
         pace_of(recipe, steps),
         ranks=ranks,
         ema=recipe.ema,
+        penalty=open_penalty(recipe, begun, ranks, progress),
     )
     return Run(recipe, begun, task, loop, ranks, say)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 from openbook.lm.families.base import Family
 from openbook.training.loss import LossSum
+from openbook.training.parallel import Ranks
 
+M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
 
 
@@ -16,3 +19,12 @@ class Objective(Protocol[M_contra]):
     def weight(self, micro: M_contra) -> float: ...
 
     def loss(self, model: Family, micro: M_contra) -> LossSum: ...
+
+
+@runtime_checkable
+class PreparesSteps(Protocol[M]):
+    """An objective whose statistics are not sums over micro-batches: it sees all of a step before the first of them is learned."""
+
+    def prepare(self, model: Family, micros: Sequence[M], ranks: Ranks) -> list[M]:
+        """This rank's micro-batches with what `loss` needs to know of the others, so that their gradients are sums again."""
+        ...

@@ -38,8 +38,3 @@ def evaluated_of(
             yield from map(spoil, parts)
 
     return evaluated
-
-
-def note_of(rows: Rows) -> str:
-    held = f", {rows.held_out.num_tokens:,} held out" if rows.held_out is not None else ""
-    return f"{rows.train.num_tokens:,} tokens to learn from{held}, as {rows.layout}"

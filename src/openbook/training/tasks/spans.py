@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from openbook.core.errors import UsageError
 from openbook.core.progress import Progress
 from openbook.lm.families.t5 import T5
@@ -14,7 +12,7 @@ from openbook.training.recipe import Recipe
 from openbook.training.rows import open_rows
 from openbook.training.sources.pieces import Cut
 from openbook.training.sources.spans import Spans, Spoiling, spoiled
-from openbook.training.tasks.pieces import evaluated_of, note_of, pieces_of
+from openbook.training.tasks.pieces import evaluated_of, pieces_of
 from openbook.training.tasks.task import Task
 
 
@@ -24,16 +22,15 @@ def spans_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) -
         raise UsageError(
             f"objective spans trains an encoder-decoder, not {begun.model.config.model_type}", "set model.family=t5"
         )
-    rows = open_rows(recipe, begun.tokenizer, ranks, progress)
     spoiling = Spoiling(begun.tokenizer, recipe.spans)
-    cut = Cut(rows.layout, recipe.max_seq_len, spoiling.taken)
-    if rows.layout == "windows":
-        cut = replace(cut, size=spoiling.largest(recipe.max_seq_len))
+    longest = spoiling.largest(recipe.max_seq_len)
+    rows = open_rows(recipe, begun.tokenizer, ranks, progress, longest=longest)
+    cut = Cut(rows.layout, longest if rows.layout == "windows" else recipe.max_seq_len, spoiling.taken)
     pieces = pieces_of(recipe, rows, cut, ranks)
     return Task(
         Spans(pieces, spoiling),
         SpanCorruption(),
         evaluated_of(recipe, rows, cut, ranks, lambda part: spoiled(part, spoiling)),
         pieces.per_epoch,
-        notes=(note_of(rows), f"{100 * recipe.spans.share:g} % of them in spans of {recipe.spans.mean_length:g}"),
+        notes=(*rows.notes(), f"{100 * recipe.spans.share:g} % of them in spans of {recipe.spans.mean_length:g}"),
     )
