@@ -16,6 +16,7 @@ from torch import nn
 from openbook.core.errors import RunStopped
 from openbook.lm.families.base import Family
 from openbook.training.ema import Ema
+from openbook.training.objectives.continual import Penalty
 from openbook.training.objectives.objective import Objective, PreparesSteps
 from openbook.training.optimizer import Optimization, Optimizers
 from openbook.training.parallel import Ranks, whole
