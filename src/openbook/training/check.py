@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +18,7 @@ from openbook.lm.adapters.slot import find_table
 from openbook.lm.room import available_bytes
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.begin import ADAPTER, Begun
+from openbook.training.data.overview import marked
 from openbook.training.estimate import estimate, total_bytes
 from openbook.training.evaluate import Evaluation, evaluate
 from openbook.training.loop import Loop, tokens_of
@@ -88,18 +88,6 @@ def _adapter_check(loop: Loop[Any], micros: Sequence[Any], found: Evaluation) ->
         )
     else:
         yield "the adapter begins equal to the base"
-
-
-def marked(ids: Sequence[int], learned: Sequence[bool], tokenizer: Tokenizer) -> Iterator[tuple[str, str]]:
-    """Runs of tokens that are alike, in order: ("trained" | "masked" | "trained special" | "masked special", their text, "|"
-    between two tokens).
-    """
-    kinds = [
-        ("trained" if is_learned and place else "masked") + (" special" if number in tokenizer.special_ids else "")
-        for place, (number, is_learned) in enumerate(zip(ids, learned, strict=True))
-    ]
-    for kind, group in groupby(zip(kinds, ids, strict=True), key=lambda pair: pair[0]):
-        yield kind, "|".join(tokenizer.decode([number]) for _, number in group)
 
 
 def check_run(run: Run, say: Callable[[str], None]) -> None:

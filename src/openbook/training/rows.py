@@ -21,7 +21,7 @@ from openbook.training.data.packing import pack
 from openbook.training.data.reading import DataFile, data_files
 from openbook.training.data.samples import SampleSettings
 from openbook.training.data.shards import Shards
-from openbook.training.data.tokenised import ReadSettings, receipt_of, tokenised
+from openbook.training.data.tokenised import ReadSettings, is_tokenised, open_tokenised, receipt_of, tokenised
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
 from openbook.training.recipe_parts import Layout
@@ -157,14 +157,16 @@ def open_rows(
         groups.append(
             (f"replay of {', '.join(data.replay)}", data.replay, new * data.replay_share / (1 - data.replay_share))
         )
-    files = [data_files(data_paths(names), data.format) for _, names, _ in groups]
-    evaluated = data_files(data_paths(data.eval), data.format) if data.eval else []
-    layout = _layout(data.layout, [*(one for some in files for one in some), *evaluated], is_text=is_text)
+    files = [_files(names, recipe) for _, names, _ in groups]
+    evaluated = _files(data.eval, recipe) if data.eval else []
+    layout = _layout(data.layout, [*files, evaluated], is_text=is_text)
     most = None if layout == "windows" else recipe.max_seq_len if longest is None else longest - 1
     settings = SampleSettings(most, data.too_long, data.prompts, is_text)
 
-    def shards(some: Sequence[DataFile]) -> Shards:
+    def shards(some: Sequence[DataFile] | Path) -> Shards:
         """The first rank tokenises, the others wait for it."""
+        if isinstance(some, Path):
+            return open_tokenised(some, tokenizer)
         cache = Path(data.cache or Path(recipe.out) / "data")
         reading = ReadSettings(data.documents, data.max_broken)
         found = (
@@ -187,11 +189,20 @@ def open_rows(
     return Rows(recipe, ranks, tuple(parts), tuple(held_outs), layout)
 
 
-def _layout(asked: Layout, files: Sequence[DataFile], *, is_text: bool) -> Layout:
+def _files(names: Sequence[str], recipe: Recipe) -> list[DataFile] | Path:
+    """The files of `names`, or the one directory that `openbook data pack` made."""
+    paths = data_paths(names)
+    if len(paths) == 1 and is_tokenised(paths[0]):
+        return paths[0]
+    return data_files(paths, recipe.data.format)
+
+
+def _layout(asked: Layout, files: Sequence[Sequence[DataFile] | Path], *, is_text: bool) -> Layout:
     """Windows for text, packed for all else, unless another is asked for."""
     if asked != "auto":
         return asked
-    return "windows" if is_text or all(file.form == "text" for file in files) else "packed"
+    plain = (not isinstance(some, Path) and all(one.form == "text" for one in some) for some in files)
+    return "windows" if is_text or all(plain) else "packed"
 
 
 def parted(shards: Shards, share: float, *, whole_samples: bool) -> tuple[Shards, Shards]:

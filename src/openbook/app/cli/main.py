@@ -14,6 +14,7 @@ from openbook.app.cli import (
     bench,
     check,
     config,
+    data,
     doctor,
     evaluate,
     exchange,
@@ -57,6 +58,7 @@ app.command("train")(train.train)
 app.command("runs")(train.runs)
 app.add_typer(model.app, name="model", help="Models: fetch, make, look at, convert.")
 app.add_typer(tokenizer.app, name="tokenizer", help="Tokenizers: train, look at, compare.")
+app.add_typer(data.app, name="data", help="Training data: look at, convert, tokenise.")
 app.add_typer(evaluate.app, name="eval", help="Measure retrieval on questions of your own.")
 app.add_typer(bench.app, name="bench", help="Measure how fast a server answers.")
 app.add_typer(config.app, name="config", help="Settings that hold for every call.")

@@ -28,3 +28,9 @@ def pack(lengths: Sequence[int], size: int) -> list[list[int]]:
         if left > lengths[place]:
             insort(room, (left - lengths[place], row))
     return rows
+
+
+def fill_rate(lengths: Sequence[int], size: int) -> tuple[int, float]:
+    """Rows that samples of these lengths take, and the share of their places that hold a token."""
+    rows = len(pack(lengths, size))
+    return rows, sum(lengths) / (rows * size) if rows else 0.0

@@ -63,7 +63,7 @@ def _rows(file: DataFile, receipt: Receipt) -> Iterator[Placed]:
                 count += 1
                 receipt.rows += 1
                 receipt.formats[file.form] += 1
-                yield Placed(record.place, row)
+                yield Placed(record.place + (f"#{count}" if count > 1 else ""), row)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
             receipt.rows += not count
             receipt.breaks(record.place, f"lacks {error}" if isinstance(error, KeyError) else str(error))

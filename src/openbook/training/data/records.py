@@ -29,7 +29,7 @@ _BETWEEN = re.compile(r"[ \t\r\n,]*")
 
 
 class Record(NamedTuple):
-    """`place`: "file:line". `reason`: why there is no value, empty where there is one."""
+    """`place`: "file:line", and "#2" for the second record of a line. `reason`: why there is no value, empty where there is one."""
 
     place: str
     value: Any
@@ -102,9 +102,13 @@ def _lines(stream: IO[bytes], path: Path) -> Iterator[Record]:
 def _array(stream: IO[bytes], path: Path) -> Iterator[Record]:
     """The elements of an array, of which few are in memory at a time."""
     decoder = json.JSONDecoder()
-    text, pending = _decoded(stream.read(_BLOCK), is_last=False)
+    text, pending = "", b""
+    while "[" not in text and (block := stream.read(_BLOCK)):
+        more, pending = _decoded(pending + block, is_last=False)
+        text += more
     at = text.index("[") + 1
     line = 1 + text.count("\n", 0, at)
+    last, number = 0, 0
     is_over = False
     while True:
         begin = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
@@ -126,7 +130,9 @@ def _array(stream: IO[bytes], path: Path) -> Iterator[Record]:
             more, pending = _decoded(pending + block, is_last=is_over)
             text, at = text[at:] + more, 0
             continue
-        yield Record(f"{path}:{line}", value)
+        number = number + 1 if line == last else 1
+        yield Record(f"{path}:{line}" + (f"#{number}" if number > 1 else ""), value)
+        last = line
         line += text.count("\n", at, end)
         at = end
 

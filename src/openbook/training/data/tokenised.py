@@ -46,12 +46,39 @@ def tokenised(
     `receipt_of`. Raises BadData for rows that cannot be samples, and where none is left.
     """
     folder = cache / key_of(files, tokenizer, settings, reading)
-    if (folder / "shards.json").is_file():
+    if is_tokenised(folder):
         return Shards(folder)
+    return write_tokenised(files, tokenizer, settings, folder, reading, progress)
+
+
+def is_tokenised(folder: Path) -> bool:
+    return (folder / "shards.json").is_file()
+
+
+def write_tokenised(
+    files: Sequence[DataFile],
+    tokenizer: Tokenizer,
+    settings: SampleSettings,
+    folder: Path,
+    reading: ReadSettings = ReadSettings(),
+    progress: Progress = silent,
+) -> Shards:
+    """The samples of `files` in `folder`, which is made whole or not at all."""
     receipt = Receipt()
-    said: dict[str, object] = {"files": [str(file.path) for file in files]}
+    said: dict[str, object] = {"files": [str(file.path) for file in files], "tokenizer": tokenizer_key(tokenizer)}
     samples = _samples(files, tokenizer, settings, reading, receipt, progress)
     return write_shards(_filed(samples, receipt, said), folder, tokenizer.vocab_size, said)
+
+
+def open_tokenised(folder: Path, tokenizer: Tokenizer) -> Shards:
+    """Shards that were made before. BadData where another tokenizer made them."""
+    shards = Shards(folder)
+    if shards.made_of.get("tokenizer") != tokenizer_key(tokenizer):
+        raise BadData(
+            f"{folder} was made by another tokenizer than the model has",
+            "make it again with `openbook data pack --tokenizer DIR`, DIR being the model's",
+        )
+    return shards
 
 
 def receipt_of(shards: Shards) -> Receipt | None:
@@ -77,9 +104,16 @@ def key_of(files: Sequence[DataFile], tokenizer: Tokenizer, settings: SampleSett
         [str(file.path.resolve()), file.form, file.is_plain, (stat := file.path.stat()).st_size, stat.st_mtime_ns]
         for file in files
     ]
-    vocabulary = hashlib.sha256(tokenizer.backend.to_str().encode()).hexdigest()
-    whole = [_VERSION, said, vocabulary, tokenizer.special, tokenizer.templates, asdict(settings), asdict(reading)]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:16]
+    return _hashed([_VERSION, said, tokenizer_key(tokenizer), asdict(settings), asdict(reading)])
+
+
+def tokenizer_key(tokenizer: Tokenizer) -> str:
+    """A name for all of a tokenizer that makes ids: vocabulary, special tokens, templates."""
+    return _hashed([tokenizer.backend.to_str(), tokenizer.special, tokenizer.templates])
+
+
+def _hashed(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _filed(samples: Iterable[Sample], receipt: Receipt, said: dict[str, object]) -> Iterator[Sample]:
