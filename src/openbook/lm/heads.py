@@ -45,6 +45,7 @@ def load_with_head(
     model = new_model(_config_with(raw, head, labels), source.dtype, seed)
     assert isinstance(model, Bert)
     fresh = _fill(model, source)
+    model.drawn = fresh
     return Headed(model.eval().requires_grad_(False), fresh)
 
 

@@ -37,6 +37,7 @@ ADAPTER = "default"
 HEADS_OF: dict[ObjectiveName, tuple[HeadName, int]] = {
     "masked": ("ForMaskedLM", 2),
     "rerank": ("ForSequenceClassification", 1),
+    "reader": ("ForQuestionAnswering", 2),
 }
 """Of objectives that learn on an encoder: the head that they need, and its labels. Others take the model as it is."""
 

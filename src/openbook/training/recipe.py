@@ -18,6 +18,7 @@ from openbook.core.errors import UsageError
 from openbook.training.recipe_parts import (
     AdapterPart,
     ContinualPart,
+    ContrastivePart,
     DataPart,
     ForgettingPart,
     MaskedPart,
@@ -29,7 +30,7 @@ from openbook.training.recipe_parts import (
 )
 from openbook.training.schedule import Shape
 
-ObjectiveName = Literal["next_token", "masked", "spans", "rerank", "reader"]
+ObjectiveName = Literal["next_token", "masked", "spans", "rerank", "reader", "contrastive"]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Parallel = Literal["ddp", "fsdp"]
@@ -45,6 +46,7 @@ class Recipe(Part):
     masked: MaskedPart = MaskedPart()
     spans: SpansPart = SpansPart()
     rerank: RerankPart = RerankPart()
+    contrastive: ContrastivePart = ContrastivePart()
     reader: ReaderPart = ReaderPart()
     continual: ContinualPart = ContinualPart()
     forgetting: ForgettingPart | bool = Field(

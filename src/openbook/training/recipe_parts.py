@@ -174,3 +174,24 @@ class ForgettingPart(Part):
 
     texts: Paths = Field(default=(), description="general text that is not learned from")
     probes: str | None = Field(default=None, description='JSON lines {"prompt": ..., "answer": ...}')
+
+
+class ContrastivePart(Part):
+    """Of objective `contrastive`. A row of a batch is a group; passages of all groups of a step are negatives of each query."""
+
+    negatives: int = Field(default=1, ge=0, description="of each query, beside the passages of others")
+    temperature: float = Field(default=0.05, gt=0, description="divides the cosines")
+    symmetric: bool = Field(default=False, description="queries are told apart for each positive too")
+    dims: tuple[int, ...] = Field(default=(), description="beginnings of the vectors that are to be useful alone")
+    pooling: Literal["mean", "cls", "max", "mean_sqrt_len"] | None = Field(
+        default=None, description="of a model that says none: mean"
+    )
+    query_prompt: str | None = Field(default=None, description="before each query; none: as the model has it")
+    passage_prompt: str | None = Field(default=None, description="before each passage; none: as the model has it")
+    languages: tuple[str, ...] = Field(default=(), description="that it knows, en or zh; none: judged by its word list")
+
+    @model_validator(mode="after")
+    def _has_lengths(self) -> ContrastivePart:
+        if any(size < 1 for size in self.dims):
+            raise ValueError("contrastive.dims are lengths of vectors: 1 and more")
+        return self

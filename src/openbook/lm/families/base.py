@@ -64,6 +64,8 @@ class Family(nn.Module, ABC):
     """Ends of names of tensors that old checkpoints hold and that are no parameters (masks, position ids)."""
     causal: ClassVar[bool] = True
     """Whether a token sees only what is before it."""
+    drawn: tuple[str, ...] = ()
+    """Modules that were not in the checkpoint but drawn beside it: no part of the base that an adapter is made for."""
     config: Any
     carried: Mapping[str, Any] = MappingProxyType({})
 

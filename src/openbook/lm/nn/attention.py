@@ -87,7 +87,7 @@ class Attention(nn.Module):
             batch.cache is None
         ):  # `split` has one gradient for all runs; a slice would have one as long as the batch each
             sizes = [run.sequences * run.length for run in runs]
-            each = zip(runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True)
+            each = zip(runs, *(torch.split(one, sizes) for one in (q, k, v)), strict=True)
             mixed += [self._attended(run, of_q, of_k, of_v, batch, biases) for run, of_q, of_k, of_v in each]
         else:
             for run in runs:

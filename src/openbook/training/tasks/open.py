@@ -6,8 +6,10 @@ from openbook.core.progress import Progress, silent
 from openbook.training.begin import Begun
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe
+from openbook.training.tasks.contrastive import contrastive_task
 from openbook.training.tasks.masked import masked_task
 from openbook.training.tasks.next_token import next_token_task
+from openbook.training.tasks.reader import reader_task
 from openbook.training.tasks.rerank import rerank_task
 from openbook.training.tasks.spans import spans_task
 from openbook.training.tasks.task import Task
@@ -22,5 +24,9 @@ def open_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress = s
             return masked_task(recipe, begun.tokenizer, ranks, progress)
         case "spans":
             return spans_task(recipe, begun, ranks, progress)
+        case "contrastive":
+            return contrastive_task(recipe, begun, ranks, progress)
         case "rerank":
             return rerank_task(recipe, begun.tokenizer, ranks, progress)
+        case "reader":
+            return reader_task(recipe, begun.tokenizer, ranks, progress)
