@@ -105,7 +105,7 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
         said = json.loads((inner / _STATE).read_text("utf-8"))
         moments = load_file(inner / "optimizer.safetensors")
         random = torch.frombuffer(bytearray(base64.b64decode(said["random"])), dtype=torch.uint8)
-        _fill(loop.model, folder)
+        fill_model(loop.model, folder)
         loop.optimizers.resume(moments)
         loop.source.resume(said["source"])
         if loop.ema is not None:
@@ -122,7 +122,7 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
     return notes
 
 
-def _fill(model: Family, folder: Path) -> None:
+def fill_model(model: Family, folder: Path) -> None:
     """What is trained, as it is in `folder`."""
     if adapter_names(model):
         _put(model, load_file(folder / "training" / "trained.safetensors"))

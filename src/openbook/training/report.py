@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from openbook.core.paths import replacing
+from openbook.training.forgetting_report import forgetting_part
 from openbook.training.log import NAME as LOG
 from openbook.training.log import read_log
 
@@ -56,6 +57,7 @@ def write_report(run: Path) -> Path:
         lines = {name: [(row["step"], row[name]) for row in rows if _is_number(row.get(name))] for name in names}
         if drawn := {name: points for name, points in lines.items() if points}:
             parts.append(f"<h2>{html.escape(title)}</h2>{chart(drawn)}")
+    parts.append(forgetting_part(run))
     recipe = run / "recipe.yaml"
     if recipe.is_file():
         parts.append(f"<h2>settings</h2><pre>{html.escape(recipe.read_text('utf-8'))}</pre>")

@@ -28,6 +28,7 @@ from openbook.training.compiling import checkpoint_layers, compile_layers
 from openbook.training.continual import frozen, open_penalty
 from openbook.training.evaluate import Evaluation, evaluate
 from openbook.training.events import EventFile
+from openbook.training.forgetting import Forgetting, open_forgetting
 from openbook.training.interrupt import Interrupts
 from openbook.training.log import NAME as LOG
 from openbook.training.log import Log
@@ -146,7 +147,7 @@ def open_run(
         ema=recipe.ema,
         penalty=open_penalty(recipe, begun, ranks, progress),
     )
-    return Run(recipe, begun, task, loop, ranks, say)
+    return Run(recipe, begun, task, loop, ranks, say, open_forgetting(recipe, begun))
 
 
 def _check_sharded(recipe: Recipe) -> None:
@@ -179,6 +180,7 @@ class Run:
     loop: Loop[Any]
     ranks: Ranks
     say: Callable[[str], None]
+    forgetting: Forgetting | None = None
     best: Best = field(default_factory=Best)
     saved: int | None = None
 
@@ -221,6 +223,8 @@ class Run:
         if self.ranks.is_first:
             self.out.mkdir(parents=True, exist_ok=True)
             checkpoint.clear(self.out)
+        if (forgetting := self._asking()) is not None:
+            forgetting.ask_before(self.loop.model)
         if found:
             notes = checkpoint.resume(self.loop, found[-1])
             self.best = Best(**notes.get("best", {}))
@@ -293,7 +297,34 @@ class Run:
         self._save()
         if self.ranks.is_first:
             self._write_model()
+        self._tell_forgetting()
         self.ranks.wait()
+
+    def _chosen(self) -> Path:
+        """The best checkpoint, or the last."""
+        best = self.out / f"step-{self.best.step:08d}" if self.best.step is not None else None
+        return best if best is not None and best.is_dir() else checkpoint.checkpoints(self.out)[-1]
+
+    def _asking(self) -> Forgetting | None:
+        """One rank is enough, unless each has a part of the model only."""
+        return self.forgetting if self.ranks.is_first or self.recipe.parallel == "fsdp" else None
+
+    def _tell_forgetting(self) -> None:
+        """Of the model that the run leaves."""
+        forgetting = self._asking()
+        if forgetting is None:
+            return
+        if self.loop.ema is not None:  # it has been filled with the best
+            with self.loop.ema.in_place():
+                forgetting.ask_after(self.loop.model)
+        else:
+            checkpoint.fill_model(self.loop.model, self._chosen())
+            forgetting.ask_after(self.loop.model)
+            checkpoint.fill_model(self.loop.model, checkpoint.checkpoints(self.out)[-1])
+        if self.ranks.is_first:
+            forgetting.write(self.out)
+            for line in forgetting.lines():
+                self.say(line)
 
     def _report(self) -> None:
         if self.ranks.is_first:
@@ -304,8 +335,7 @@ class Run:
 
     def _write_model(self) -> None:
         """`OUT/model`, whole or as it was."""
-        chosen = self.out / f"step-{self.best.step:08d}" if self.best.step is not None else None
-        chosen = chosen if chosen is not None and chosen.is_dir() else checkpoint.checkpoints(self.out)[-1]
+        chosen = self._chosen()
         beside = self.out / f".{MODEL}.part"
         shutil.rmtree(beside, ignore_errors=True)
         if self.loop.ema is None:
