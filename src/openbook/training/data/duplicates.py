@@ -23,7 +23,8 @@ NEAR = 0.8
 """Share of all runs of two rows that they have in common, from which on they are near duplicates."""
 _BANDS, _DEEP = 20, 5
 """A pair at `NEAR` is missed with (1 - .8^5)^20 = .0004."""
-_PRIME = (1 << 61) - 1
+_PRIME = (1 << 32) + 15
+"""Above all 32-bit hashes, and small enough that a product of two numbers below it is exact in 64 bits."""
 _NAMED = 5
 
 
@@ -43,7 +44,7 @@ def duplicates(rows: Iterable[Placed]) -> Duplicates:
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     kept: list[tuple[str, NDArray[np.uint32]]] = []
     draw = np.random.Generator(np.random.Philox(key=2**32 - 5))
-    factors = draw.integers(1, 1 << 29, (2, _BANDS * _DEEP), dtype=np.uint64)
+    factors = draw.integers(1, 1 << 32, (2, _BANDS * _DEEP), dtype=np.uint64)
     for place, row in rows:
         text = row.question if isinstance(row, Question) else as_text(row)
         own = words(text)

@@ -29,7 +29,7 @@ _BETWEEN = re.compile(r"[ \t\r\n,]*")
 
 
 class Record(NamedTuple):
-    """`place`: "file:line", and "#2" for the second record of a line. `reason`: why there is no value, empty where there is one."""
+    """`place`: "file:line", and "#2" for the second record of a line. `reason`: why there is no value, or empty."""
 
     place: str
     value: Any

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from openbook.core.errors import BadData, ModelUnavailable, UsageError
 from openbook.lm.tokenizers.tokenizer import Tokenizer
@@ -54,6 +54,15 @@ class SampleSettings:
     is_text: bool = False
 
 
+class Made(NamedTuple):
+    """Of one row: its sample; how it was shortened; why it is dropped; what is wrong with it."""
+
+    sample: Sample | None
+    shortened: str = ""
+    dropped: str = ""
+    broken: str = ""
+
+
 class SampleMaker:
     """Makes samples of rows, and counts in `receipt` what is dropped or shortened. Thread-safe but for the receipt."""
 
@@ -74,10 +83,13 @@ class SampleMaker:
             if isinstance(placed.row, Text):
                 yield from self._text(placed.row, next(encoded), placed.place)
             else:
-                made, shortened, dropped = next(others)
-                if shortened:
-                    self._receipt.shorten(shortened, placed.place)
-                yield from self._kept(made, placed.place, dropped)
+                made = next(others)
+                if made.broken:
+                    self._receipt.breaks(placed.place, made.broken)
+                    continue
+                if made.shortened:
+                    self._receipt.shorten(made.shortened, placed.place)
+                yield from self._kept(made.sample, placed.place, made.dropped)
 
     def _as_asked(self, rows: Sequence[Placed]) -> list[Placed]:
         """As plain text where that is wanted; a passage with many questions is one text."""
@@ -139,15 +151,15 @@ class SampleMaker:
         self._receipt.learned += len(sample.ids) if sample.learned is None else sum(sample.learned)
         yield sample
 
-    def _encoded(self, placed: Placed) -> tuple[Sample | None, str, str]:
-        """The sample of a row that is no text; how it was shortened; why it is dropped."""
+    def _encoded(self, placed: Placed) -> Made:
+        """Of a row that is no text. What the template refuses is broken."""
         row = self._as_question(placed)
         try:
             if isinstance(row, Completion):
                 return self._completion(row, placed.place)
             return self._chat(row, placed.place)
         except UsageError as error:
-            raise BadData(f"{placed.place}: {error.message}", error.remedy) from None
+            return Made(None, broken=error.message)
 
     def _as_question(self, placed: Placed) -> Chat | Completion:
         row = placed.row
@@ -163,10 +175,10 @@ class SampleMaker:
         assert isinstance(chat, Chat | Completion)
         return chat
 
-    def _completion(self, row: Completion, place: str) -> tuple[Sample | None, str, str]:
+    def _completion(self, row: Completion, place: str) -> Made:
         """The completion is learned, and the end behind it; a token that reaches over the border is."""
         if not row.completion:
-            return None, "", "empty"
+            return Made(None, dropped="empty")
         found = self._tokenizer.locate(row.prompt + row.completion)
         ids, eos = list(found.ids), self._tokenizer.eos_id
         learned = [end > len(row.prompt) for _, end in found.offsets]
@@ -175,30 +187,33 @@ class SampleMaker:
         if eos is not None and ids[-1] != eos:
             ids, learned = [*ids, eos], [*learned, True]
         if self._most is None or len(ids) <= self._most:
-            return Sample(ids, learned), "", ""
+            return Made(Sample(ids, learned))
         if self._settings.too_long == "error":
             raise _too_long(place, len(ids) - 1, self._most - 1)
         if self._settings.too_long in ("cut", "truncate"):
-            raise UsageError("a completion cannot be cut: its end would never be learned", "too_long: drop or auto")
-        return None, "", "too long"
+            raise BadData(
+                f"{place}: a completion cannot be cut, its end would never be learned",
+                "say data.too_long: drop or auto",
+            )
+        return Made(None, dropped="too long")
 
-    def _chat(self, row: Chat, place: str) -> tuple[Sample | None, str, str]:
+    def _chat(self, row: Chat, place: str) -> Made:
         """Every turn of the assistant is learned, its end included, and nothing else."""
         made = self._rendered(row.messages, row)
         if self._most is None or len(made.ids) <= self._most:
-            return made, "", ""
+            return Made(made)
         if self._settings.too_long == "error":
             raise _too_long(place, len(made.ids) - 1, self._most - 1)
         if self._settings.too_long == "cut":
-            raise UsageError("a chat cannot be cut into pieces", "too_long: truncate, drop or auto")
+            raise BadData(f"{place}: a chat cannot be cut into pieces", "say data.too_long: truncate, drop or auto")
         if self._settings.too_long == "drop":
-            return None, "", "too long"
+            return Made(None, dropped="too long")
         turns = [place for place, one in enumerate(row.messages) if one["role"] == "assistant"]
         for turn in reversed([one for one in turns if one + 1 < len(row.messages)]):
             made = self._rendered(row.messages[: turn + 1], row)
             if len(made.ids) <= self._most:
-                return made, "chats whose last turns were left out", ""
-        return None, "", "too long"
+                return Made(made, shortened="chats whose last turns were left out")
+        return Made(None, dropped="too long")
 
     def _rendered(self, messages: Sequence[Message], row: Chat) -> Sample:
         """Special tokens that stand in what is said are text: nobody's words end a turn."""
