@@ -22,7 +22,7 @@ from openbook.training.data.overview import marked
 from openbook.training.estimate import estimate, total_bytes
 from openbook.training.evaluate import Evaluation, evaluate
 from openbook.training.loop import Loop, tokens_of
-from openbook.training.sources.step import Tokens
+from openbook.training.sources.step import Shown, Tokens
 
 if TYPE_CHECKING:
     from openbook.training.run import Run
@@ -124,16 +124,12 @@ def _say_sample(run: Run, say: Callable[[str], None]) -> None:
     micros = source.next_step()
     source.resume(state)
     first = micros[0] if micros else None
-    if not isinstance(first, Tokens):
+    if not isinstance(first, Shown):
         return
-    length = first.lengths[0]
-    own = first.rows < length
-    ids = [*first.ids[:length].tolist(), *first.targets[own & (first.rows == length - 1)].tolist()]
-    is_learned = torch.zeros(length + 1, dtype=torch.bool)
-    is_learned[first.rows[own] + 1] = True
+    ids, is_learned = first.shown()
     shown = min(len(ids), _SHOWN_TOKENS)
     say(f"a sample of {len(ids):,} tokens" + (f", of which {shown} are shown:" if shown < len(ids) else ":"))
-    for kind, text in marked(ids[:shown], is_learned[:shown].tolist(), run.begun.tokenizer):
+    for kind, text in marked(ids[:shown], is_learned[:shown], run.begun.tokenizer):
         say(f"  {kind:15} {text!r}")
 
 

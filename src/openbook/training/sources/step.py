@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -47,6 +47,22 @@ class Tokens:
 
     def batch(self) -> Batch:
         return Batch.of(self.lengths, device=self.ids.device)
+
+    def shown(self) -> tuple[list[int], list[bool]]:
+        """The first sequence with what is learned last, and of each token whether it is learned."""
+        length = self.lengths[0]
+        own = self.rows < length
+        ids = [*self.ids[:length].tolist(), *self.targets[own & (self.rows == length - 1)].tolist()]
+        is_learned = torch.zeros(length + 1, dtype=torch.bool)
+        is_learned[self.rows[own] + 1] = True
+        return ids, is_learned[: len(ids)].tolist()
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """A micro-batch whose first sequence can be shown to a person: its ids, and of each whether it is learned."""
+
+    def shown(self) -> tuple[list[int], list[bool]]: ...
 
 
 class Source(Protocol[M]):
