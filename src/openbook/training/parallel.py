@@ -79,6 +79,19 @@ class Ranks:
             for part, summed in zip(bucket, torch.split(joined, [part.numel() for part in bucket]), strict=True):
                 part.copy_(summed.view_as(part))
 
+    def gather(self, own: Tensor) -> list[Tensor]:
+        """What each rank has, in their order: (n, ...) of one dtype and width, n of its own."""
+        if self.world_size == 1:
+            return [own]
+        counts = [
+            round(one) for one in self.sum([float(len(own) * (rank == self.rank)) for rank in range(self.world_size)])
+        ]
+        joined = own.new_zeros(sum(counts), *own.shape[1:])
+        first = sum(counts[: self.rank])
+        joined[first : first + len(own)] = own
+        self._reduce(joined)  # all others have zeros there
+        return list(torch.split(joined, counts))
+
     def wait(self) -> None:
         """For all ranks."""
         self.sum([0.0])

@@ -23,7 +23,7 @@ class Objective(Protocol[M_contra]):
 
 @runtime_checkable
 class PreparesSteps(Protocol[M]):
-    """An objective whose statistics are not sums over micro-batches: it sees all of a step before the first of them is learned."""
+    """An objective whose statistics are no sums over micro-batches: it sees a whole step before any of it is learned."""
 
     def prepare(self, model: Family, micros: Sequence[M], ranks: Ranks) -> list[M]:
         """This rank's micro-batches with what `loss` needs to know of the others, so that their gradients are sums again."""
