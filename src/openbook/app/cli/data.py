@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openbook.app.cli.data_mine import mine
 from openbook.app.cli.options import JsonOption, print_json, visible
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from openbook.training.data.tokenised import ReadSettings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command("mine")(mine)
 
 FileArgument = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="Text, JSON lines, JSON or CSV, plain or gzipped, or folders.")
