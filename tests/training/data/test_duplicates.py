@@ -51,7 +51,9 @@ def test_texts_of_one_topic_are_no_duplicates() -> None:
 
 
 def test_chinese_without_spaces() -> None:
-    text = "渡轮上午八点十五分离港，中午返回，下午再次出发，晚上停在岛上的小港口里，船员们在那里吃晚饭，第二天清晨又出发，沿着海岸航行到北边的城市，乘客在那里换乘火车去山里。"
+    text = "渡轮上午八点十五分离港，中午返回，下午再次出发，晚上停在岛上的小港口里，船员们在那里吃晚饭，"
+    text += "第二天清晨又出发，沿着海岸航行到北边的城市，"
+    text += "乘客在那里换乘火车去山里。"
     found = duplicates(
         [Placed("a", Text(text)), Placed("b", Text(text.replace("清晨", "早晨"))), Placed("c", Text("另一篇文章"))]
     )
