@@ -2,8 +2,8 @@
 
     python benchmarks/pretraining_guess.py RECIPE.yaml ... [--steps 400] [--json FILE] [key.path=value ...]
 
-Frequencies are those of the targets of the first steps of the recipe, with 1 added to each; loss and accuracy those of the targets
-that the recipe is evaluated on.
+Frequencies are those of the targets of the first steps of the recipe, with 1 added to each; loss and accuracy those of the
+targets that the recipe is evaluated on.
 """
 
 from __future__ import annotations
