@@ -38,8 +38,18 @@ HEADS_OF: dict[ObjectiveName, tuple[HeadName, int]] = {
     "masked": ("ForMaskedLM", 2),
     "rerank": ("ForSequenceClassification", 1),
     "reader": ("ForQuestionAnswering", 2),
+    "next_sentence": ("ForNextSentencePrediction", 2),
 }
 """Of objectives that learn on an encoder: the head that they need, and its labels. Others take the model as it is."""
+
+
+def head_of(recipe: Recipe) -> tuple[HeadName, int] | None:
+    """That of its objective. UsageError for a classifier without labels."""
+    if recipe.objective != "classifier":
+        return HEADS_OF.get(recipe.objective)
+    if len(recipe.classifier.labels) < 2:
+        raise UsageError("a classifier needs two labels or more", "e.g. classifier.labels=[no, yes]")
+    return "ForSequenceClassification", len(recipe.classifier.labels)
 
 
 class Begun(NamedTuple):
@@ -79,13 +89,17 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Begun:
     dtype = torch.bfloat16 if recipe.precision == "bfloat16-pure" else torch.float32
     model: Family
     fresh: tuple[str, ...] = ()
-    if part.path is not None and recipe.objective in HEADS_OF:
-        head, labels = HEADS_OF[recipe.objective]
-        model, fresh = load_with_head(model_directory(os_path(part.path)), head, labels, dtype, recipe.seed)
+    wanted = head_of(recipe)
+    if part.path is not None and wanted is not None:
+        model, fresh = load_with_head(model_directory(os_path(part.path)), *wanted, dtype, recipe.seed)
     elif part.path is not None:
         model = load_model(model_directory(os_path(part.path)), dtype)
     else:
         model = new_model(fresh_config(recipe, tokenizer), dtype, recipe.seed)
+    if recipe.objective == "classifier":
+        names = dict(enumerate(recipe.classifier.labels))
+        said = {"id2label": {str(number): name for number, name in names.items()}}
+        model.carried = {**model.carried, **said, "label2id": {name: number for number, name in names.items()}}
     _check_vocabulary(model, tokenizer)
     _check_places(model, recipe.max_seq_len)
     notes = [f"fresh, and trained whole: {', '.join(fresh)}"] if fresh else []
@@ -112,13 +126,14 @@ def fresh_config(recipe: Recipe, tokenizer: Tokenizer) -> dict[str, object]:
     if part.family == "t5" and tokenizer.pad_id is not None:
         special["decoder_start_token_id"] = tokenizer.pad_id
     raw = new_config(part.family, part.size, tokenizer.vocab_size, recipe.max_seq_len) | special | dict(part.shape)
-    if recipe.objective not in HEADS_OF:
+    wanted = head_of(recipe)
+    if wanted is None:
         return raw
     if part.family != "bert":
         raise UsageError(
             f"objective {recipe.objective} learns on an encoder, not on {part.family}", "model.family=bert"
         )
-    return config_with_head(raw, *HEADS_OF[recipe.objective])
+    return config_with_head(raw, *wanted)
 
 
 def adapter_settings(part: AdapterPart, tokenizer: Tokenizer, fresh: Sequence[str] = ()) -> Settings:

@@ -17,6 +17,7 @@ from openbook.core.config import set_key, split_override, validated
 from openbook.core.errors import UsageError
 from openbook.training.recipe_parts import (
     AdapterPart,
+    ClassifierPart,
     ContinualPart,
     ContrastivePart,
     DataPart,
@@ -30,7 +31,9 @@ from openbook.training.recipe_parts import (
 )
 from openbook.training.schedule import Shape
 
-ObjectiveName = Literal["next_token", "masked", "spans", "rerank", "reader", "contrastive"]
+ObjectiveName = Literal[
+    "next_token", "masked", "spans", "rerank", "reader", "contrastive", "next_sentence", "classifier"
+]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Parallel = Literal["ddp", "fsdp"]
@@ -48,6 +51,7 @@ class Recipe(Part):
     rerank: RerankPart = RerankPart()
     contrastive: ContrastivePart = ContrastivePart()
     reader: ReaderPart = ReaderPart()
+    classifier: ClassifierPart = ClassifierPart()
     continual: ContinualPart = ContinualPart()
     forgetting: ForgettingPart | bool = Field(
         default=True, description="what a model that is given by its path forgets; false: it is not measured"

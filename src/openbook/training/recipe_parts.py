@@ -107,6 +107,7 @@ class RerankPart(Part):
         default="listwise", description="the positive against its negatives, or each pair on its own"
     )
     negatives: int = Field(default=3, ge=1, description="of each query, in a step")
+    strangers: int = Field(default=0, ge=0, description="positives of other queries, as easy negatives beside them")
 
 
 class MaskedPart(Part):
@@ -195,3 +196,9 @@ class ContrastivePart(Part):
         if any(size < 1 for size in self.dims):
             raise ValueError("contrastive.dims are lengths of vectors: 1 and more")
         return self
+
+
+class ClassifierPart(Part):
+    """Of objective `classifier`."""
+
+    labels: Paths = Field(default=(), description="as the rows say them; the order is that of the numbers")

@@ -9,10 +9,11 @@ https://arxiv.org/abs/1806.03822, table 1).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(\[0-9])|(?<=[。！？；])")
+from openbook.training.data.sentences import sentence_spans
+
 _NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
 _NAME = re.compile(r"\b[A-Z][\w'-]*(?: (?:(?:of|the|de|von|and) )?[A-Z][\w'-]*)*")
 _QUESTION_WORDS = frozenset(
@@ -48,18 +49,9 @@ OPPOSITES = _both_ways(_OPPOSITES)
 def kept_sentences(passage: str, answers: Iterable[str]) -> list[tuple[int, int]] | None:
     """(start, end) of the sentences in which no answer stands; None where all do, or none does."""
     wanted = {one.lower() for one in answers if one}
-    spans = list(_sentences(passage))
+    spans = list(sentence_spans(passage))
     kept = [(start, end) for start, end in spans if not any(one in passage[start:end].lower() for one in wanted)]
     return kept if 0 < len(kept) < len(spans) else None
-
-
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for match in _SENTENCE_END.finditer(text):
-        yield start, match.end()
-        start = match.end()
-    if start < len(text):
-        yield start, len(text)
 
 
 def changed_question(question: str, passage: str, others: Sequence[str], random: Random) -> str | None:

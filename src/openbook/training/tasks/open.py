@@ -6,8 +6,10 @@ from openbook.core.progress import Progress, silent
 from openbook.training.begin import Begun
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe
+from openbook.training.tasks.classifier import classifier_task
 from openbook.training.tasks.contrastive import contrastive_task
 from openbook.training.tasks.masked import masked_task
+from openbook.training.tasks.next_sentence import next_sentence_task
 from openbook.training.tasks.next_token import next_token_task
 from openbook.training.tasks.reader import reader_task
 from openbook.training.tasks.rerank import rerank_task
@@ -30,3 +32,7 @@ def open_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress = s
             return rerank_task(recipe, begun.tokenizer, ranks, progress)
         case "reader":
             return reader_task(recipe, begun.tokenizer, ranks, progress)
+        case "next_sentence":
+            return next_sentence_task(recipe, begun.tokenizer, ranks, progress)
+        case "classifier":
+            return classifier_task(recipe, begun.tokenizer, ranks, progress)

@@ -1,0 +1,85 @@
+"""Labels of texts and of pairs of texts, as rows of the data name them."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from openbook.core.errors import BadData, UsageError
+from openbook.core.progress import Progress
+from openbook.lm.tokenizers.pair_layout import PairLayout
+from openbook.lm.tokenizers.tokenizer import Tokenizer
+from openbook.training.data.labelled import LabelledRow, check_labels, known_labels, read_labelled
+from openbook.training.data.receipt import Receipt
+from openbook.training.objectives.labels import Labels
+from openbook.training.parallel import Ranks
+from openbook.training.recipe import Recipe, data_paths
+from openbook.training.sources.labelled import Draw, LabelledSource, Sample, evaluated_labelled
+from openbook.training.tasks.next_sentence import fitted
+from openbook.training.tasks.task import Task
+
+
+def classifier_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Progress) -> Task:
+    """BadData for a label that the recipe does not name."""
+    if recipe.data.layout != "auto":
+        raise UsageError(f"data.layout={recipe.data.layout} is for plain text", "leave it out")
+    progress("read", 0, None, "rows")
+    receipt = Receipt()
+    train, held = read_labelled(data_paths(recipe.data.train), receipt), list[LabelledRow]()
+    if recipe.data.eval:
+        held = read_labelled(data_paths(recipe.data.eval), receipt)
+    elif recipe.data.eval_share:
+        cut = int(len(train) * (1 - recipe.data.eval_share))
+        train, held = train[:cut], train[cut:]
+        if not train or not held:
+            raise BadData("there are too few rows to hold some of them out", "give data.eval=FILE, or more data")
+    check_labels([*train, *held], recipe.classifier.labels)
+    micro = recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size)
+    source = LabelledSource(
+        _drawing(recipe, train, tokenizer),
+        len(train),
+        batch_size=recipe.batch_size,
+        micro_batch_size=micro,
+        seed=recipe.seed,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+    return Task(
+        source,
+        Labels(),
+        partial(
+            evaluated_labelled,
+            _drawing(recipe, held, tokenizer),
+            len(held),
+            micro,
+            most=recipe.data.eval_rows,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+        ),
+        len(train),
+        begins_at_guess=False,
+        notes=(f"{receipt.rows:,} rows, {receipt.broken:,} broken; labels: {', '.join(known_labels(train))}",),
+    )
+
+
+def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> Draw:
+    """Each row as it is; a text that is too long is cut at its end, of a pair the first at its beginning."""
+    numbers = {label: number for number, label in enumerate(recipe.classifier.labels)}
+    special = len(tokenizer.encode("")) or 0
+
+    def draw(_: int, number: int) -> Sample:
+        row = rows[number]
+        if row.second is None:
+            ids = tokenizer.encode(row.text)
+            over = max(len(ids) - recipe.max_seq_len, 0)
+            if over:
+                inner = tokenizer.encode(row.text, add_special_tokens=False)
+                before = ids.index(inner[0]) if inner else 0
+                ids = ids[:before] + inner[: recipe.max_seq_len - special] + ids[before + len(inner) :]
+            return Sample(ids, [0] * len(ids), numbers[row.label])
+        layout = PairLayout.of(tokenizer.backend)
+        first, second = tokenizer.encode_batch([row.text, row.second], add_special_tokens=False)
+        room = recipe.max_seq_len - layout.specials
+        return Sample(*layout.join(*fitted(first, second, room)), numbers[row.label])
+
+    return draw
