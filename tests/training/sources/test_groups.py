@@ -59,6 +59,23 @@ def test_a_group_with_few_negatives_brings_all() -> None:
     assert all(len(one.negatives) == 6 for one in flat(source(negatives=9).next_step()))
 
 
+def test_strangers_are_of_other_documents() -> None:
+    rows = [one._replace(title=f"title {number % 3}") for number, one in enumerate(ROWS)]
+    title_of = {one.positive: one.title for one in rows}
+    named = {"negatives": 2, "batch_size": 6, "micro_batch_size": 6, "seed": 3}
+    one, again = (GroupSource(rows, list, strangers=2, **named) for _ in range(2))
+    for _ in range(5):
+        found = flat(one.next_step())
+        assert found == flat(again.next_step())
+        for group in found:
+            own, strangers = group.negatives[:2], group.negatives[2:]
+            assert len(strangers) == 2
+            assert all(title_of[text] != group.title for text in strangers)
+            assert len(own) == 2
+    lonely = GroupSource([ROWS[0]] * 3, list, strangers=2, **named)
+    assert all(len(group.negatives) == 2 for group in flat(lonely.next_step()))
+
+
 def test_what_is_held_out_is_always_the_same() -> None:
     shown = flat(list(evaluated_groups(ROWS, list, negatives=1, most=9)))
     assert [one.query for one in shown] == [one.query for one in ROWS[:9]]

@@ -12,7 +12,8 @@ from openbook.core.errors import BadData, UsageError
 from openbook.library.embed.pairs import CrossEncoder
 from openbook.lm.stored import Stored
 from openbook.training.log import read_log
-from openbook.training.run import train
+from openbook.training.parallel import Ranks
+from openbook.training.run import open_run, train
 from small_groups import groups, recipe, written
 
 Row = dict[str, Any]
@@ -47,6 +48,26 @@ def test_pairs_are_cut_in_use_as_in_training(tmp_path: Path) -> None:
     encoder.rank("what is the cat", ["the cat is of and to in that for was on are"])
     assert encoder.truncated == 1
     assert encoder._model._tokenizer.max_tokens == 12
+
+
+def test_what_lora_learned_ranks_over_its_base(tmp_path: Path) -> None:
+    """The adapter in float32 over the base is the model of the last evaluation."""
+    adapter = {"kind": "lora", "r": 8, "target_modules": "all-linear", "trained_modules": "pooler"}
+    one = recipe(tmp_path, "rerank", steps=60, batch_size=32, lr=5e-3, adapter=adapter)
+    done = train(one)
+    assert done.model is not None
+    assert not (done.model / "model.safetensors").exists()
+    encoder = CrossEncoder(tmp_path / "base", adapter=done.model)
+    assert encoder._model._tokenizer.max_tokens == 24
+    run = open_run(one, Ranks())
+    held_out = list(run.task.held_out.args[0])  # type: ignore[attr-defined]
+    right = 0
+    for group in held_out:
+        scores = encoder.rank(group.query, [group.positive, *group.negatives[:3]])
+        right += int((scores[0] > scores[1:]).all())
+    found = [row["eval_accuracy"] for row in log(tmp_path) if "eval_accuracy" in row]
+    assert right / len(held_out) == pytest.approx(found[done.best_step // 4 - 1], abs=1e-6)  # type: ignore[operator]
+    assert found[-1] > 0.5
 
 
 def test_it_goes_on_to_the_bit(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from openbook.lm.tokenizers.encoder import Encoded, open_encoder_tokenizer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from openbook.lm.families.bert import Bert
     from openbook.lm.quantization.prepare import FloatPrecision
 
 _BATCH_TOKENS = 8192
@@ -27,12 +28,13 @@ _BATCH_TOKENS = 8192
 class CrossEncoder:
     """Satisfies `core.messages.Reranker` with a BERT classifier of one label; the score is its sigmoid, in (0, 1).
 
-    `truncated` counts the pairs that were longer than the model reads.
+    `adapter`: what was learned over the encoder in `directory`, its head included. `truncated` counts the pairs that were longer
+    than the model reads.
     """
 
-    def __init__(self, directory: Path, precision: FloatPrecision = "float32") -> None:
-        self.name = directory.name
-        self._model = _PairModel(directory, precision, num_labels=1)
+    def __init__(self, directory: Path, precision: FloatPrecision = "float32", adapter: Path | None = None) -> None:
+        self.name = (adapter or directory).name
+        self._model = _PairModel(directory, precision, num_labels=1, adapter=adapter)
 
     @property
     def truncated(self) -> int:
@@ -41,6 +43,10 @@ class CrossEncoder:
     def rank(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """(N,) in (0, 1): relevance of each text to the query."""
         return self._model.scores([(query, text) for text in texts], lambda logits: logits[:, 0].sigmoid())
+
+    def logits(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(N,) what `rank` takes the sigmoid of: it tells apart what is so sure that the sigmoid is 1."""
+        return self._model.scores([(query, text) for text in texts], lambda logits: logits[:, 0])
 
 
 class NextSentence:
@@ -61,11 +67,13 @@ class NextSentence:
 class _PairModel:
     """A BERT with a pooled classifier; one batch at a time."""
 
-    def __init__(self, directory: Path, precision: FloatPrecision, num_labels: int) -> None:
+    def __init__(
+        self, directory: Path, precision: FloatPrecision, num_labels: int, adapter: Path | None = None
+    ) -> None:
         from openbook.lm.families.bert import load_bert
         from openbook.lm.quantization.prepare import prepare
 
-        model = load_bert(directory)
+        model = load_bert(directory) if adapter is None else _adapted(directory, adapter, num_labels)
         got = 0 if model.classifier is None else model.classifier.weight.shape[0]
         if got != num_labels or model.pooler is None:
             kind = (read_config(directory).get("architectures") or ["unknown"])[0]
@@ -75,7 +83,7 @@ class _PairModel:
             )
         self.truncated = 0
         self._model = prepare(model, precision)
-        self._tokenizer = open_encoder_tokenizer(directory, _max_tokens(directory))
+        self._tokenizer = open_encoder_tokenizer(directory, _max_tokens(directory, adapter))
         self._lock = threading.Lock()
 
     def scores(self, pairs: Sequence[tuple[str, str]], read: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
@@ -98,8 +106,20 @@ class _PairModel:
         return result
 
 
-def _max_tokens(directory: Path) -> int:
-    path = directory / "tokenizer_config.json"
+def _adapted(directory: Path, adapter: Path, num_labels: int) -> Bert:
+    """The encoder with a head of its own, and the adapter folded in."""
+    from openbook.lm.adapters.files import load_adapter
+    from openbook.lm.adapters.merge import merge
+    from openbook.lm.heads import load_with_head
+
+    model = load_with_head(directory, "ForSequenceClassification", num_labels).model
+    merge(model, load_adapter(model, adapter))
+    return model
+
+
+def _max_tokens(directory: Path, adapter: Path | None) -> int:
+    """As the adapter was trained, else as the checkpoint says."""
+    path = (adapter or directory) / "tokenizer_config.json"
     stated = read_json(path).get("model_max_length") if path.is_file() else None
     positions = BertConfig.read(directory).max_positions
     return min(int(stated), positions) if isinstance(stated, int | float) else positions

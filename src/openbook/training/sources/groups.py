@@ -11,6 +11,8 @@ from openbook.training.data.groups import Group
 from openbook.training.data.order import Order, Place
 
 M = TypeVar("M")
+_TRIES = 8
+"""Draws for each stranger that is wanted."""
 EVAL_GROUPS = 32
 """Of a forward pass without gradients."""
 
@@ -18,7 +20,8 @@ EVAL_GROUPS = 32
 class GroupSource(Generic[M]):
     """`batch_size` groups a step over all ranks, `micro_batch_size` of them in a forward pass, made to a micro-batch by `make`.
 
-    `negatives`: so many of each group's take part, others in each epoch; a group that has fewer brings all.
+    `negatives`: so many of each group's take part, others in each epoch; a group that has fewer brings all. `strangers`: so many
+    positives of other groups, of other documents where titles are known, are negatives too.
     """
 
     def __init__(
@@ -27,6 +30,7 @@ class GroupSource(Generic[M]):
         make: Callable[[Sequence[Group]], M],
         *,
         negatives: int,
+        strangers: int = 0,
         batch_size: int,
         micro_batch_size: int,
         seed: int,
@@ -36,6 +40,7 @@ class GroupSource(Generic[M]):
         if batch_size % world_size:
             raise ValueError(f"batch_size {batch_size} is no multiple of {world_size} ranks")
         self._groups, self._make, self._negatives, self._seed = groups, make, negatives, seed
+        self._strangers = strangers if len(groups) > 1 else 0
         self._batch_size, self._micro, self._rank, self._world_size = batch_size, micro_batch_size, rank, world_size
         self._order = Order(len(groups), seed)
 
@@ -56,11 +61,19 @@ class GroupSource(Generic[M]):
     def _drawn(self, epoch: int, row: int) -> Group:
         """The group with the negatives of this epoch: a function of seed, epoch and row alone."""
         group = self._groups[row]
-        if len(group.negatives) <= self._negatives:
-            return group
-        draw = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, epoch], counter=[row, 1, 0, 0]))
+        draw = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, epoch], counter=[0, row, 1, 0]))
         places = sorted(draw.permutation(len(group.negatives))[: self._negatives].tolist())
-        return group._replace(negatives=tuple(group.negatives[place] for place in places))
+        found = [group.negatives[place] for place in places]
+        return group._replace(negatives=(*found, *self._drawn_strangers(group, draw)))
+
+    def _drawn_strangers(self, group: Group, draw: np.random.Generator) -> Iterator[str]:
+        """Fewer where nearly all groups are of one document."""
+        left = self._strangers
+        for place in draw.integers(len(self._groups), size=_TRIES * left).tolist():
+            other = self._groups[place]
+            if left and other.positive != group.positive and (not group.title or other.title != group.title):
+                left -= 1
+                yield other.positive
 
 
 def evaluated_groups(

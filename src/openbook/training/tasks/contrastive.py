@@ -34,7 +34,7 @@ def contrastive_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progr
     _freeze_pooler(begun.model)
     reader = group_tokenizer(begun.tokenizer, recipe.max_seq_len)
     make = partial(read_texts, reader=reader, prompts=sentence.prompts)
-    opened = open_groups(recipe, ranks, make, part.negatives, progress)
+    opened = open_groups(recipe, ranks, make, progress, negatives=part.negatives)
     return Task(
         opened.source,
         Contrastive(InfoNce(part.temperature, part.symmetric, part.dims), sentence.pooling),

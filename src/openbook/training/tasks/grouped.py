@@ -33,7 +33,13 @@ class Opened(Generic[M]):
 
 
 def open_groups(
-    recipe: Recipe, ranks: Ranks, make: Callable[[Sequence[Group]], M], negatives: int, progress: Progress
+    recipe: Recipe,
+    ranks: Ranks,
+    make: Callable[[Sequence[Group]], M],
+    progress: Progress,
+    *,
+    negatives: int,
+    strangers: int = 0,
 ) -> Opened[M]:
     """Raises BadData where documents are both learned from and evaluated on, UsageError for settings of tokenised text."""
     if recipe.data.layout != "auto":
@@ -56,6 +62,7 @@ def open_groups(
         train,
         make,
         negatives=negatives,
+        strangers=strangers,
         batch_size=recipe.batch_size,
         micro_batch_size=recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size),
         seed=recipe.seed,

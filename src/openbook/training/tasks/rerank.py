@@ -25,8 +25,10 @@ def rerank_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Pr
     """BadData where a group has no negative: nothing could be learned from it."""
     part = recipe.rerank
     reader = group_tokenizer(tokenizer, recipe.max_seq_len)
-    opened = open_groups(recipe, ranks, partial(PairGroups.of, tokenizer=reader), part.negatives, progress)
-    check_negatives(opened.train)
+    make = partial(PairGroups.of, tokenizer=reader)
+    opened = open_groups(recipe, ranks, make, progress, negatives=part.negatives, strangers=part.strangers)
+    if not part.strangers:
+        check_negatives(opened.train)
     return Task(
         opened.source,
         Rerank(part.loss),
