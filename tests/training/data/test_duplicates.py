@@ -45,6 +45,12 @@ def test_near_ones_are_found_whatever_was_changed() -> None:
     assert not missed
 
 
+def test_texts_that_share_much_are_no_duplicates() -> None:
+    """Four words of five in common, in a row, are a resemblance of .65."""
+    shared = essay(1, 95)
+    assert duplicates([Placed(str(at), Text(" ".join(shared + essay(at + 5, 25)))) for at in range(9)]).near == 0
+
+
 def test_texts_of_one_topic_are_no_duplicates() -> None:
     half = essay(1, 60)
     assert duplicates([Placed(str(at), Text(" ".join(half + essay(at + 5, 60)))) for at in range(20)]).near == 0

@@ -83,6 +83,24 @@ def test_the_first_token_of_a_document_is_never_learned(tmp_path: Path) -> None:
     assert set(range(60)) <= set(seen)
 
 
+def test_a_target_is_learned_where_it_was_said_to_be(tmp_path: Path) -> None:
+    """Ids below 40 are not learned, those above are; a first one is not."""
+    draw = np.random.default_rng(4)
+    samples = [[int(one) for one in draw.integers(0, 80, length)] for length in draw.integers(2, 12, 40)]
+    samples = [[*ids, 79] for ids in samples]
+    source = packed(tmp_path, [Sample(ids, [one >= 40 for one in ids]) for ids in samples], 20)
+    for _ in range(5):
+        for micro in source.next_step():
+            assert int(micro.targets.min()) >= 40
+            within = torch.ones(len(micro.ids), dtype=torch.bool)
+            within[torch.tensor(micro.lengths).cumsum(0) - 1] = False  # what follows there is only learned
+            following = micro.ids.roll(-1)
+            assert set(torch.nonzero(within & (following >= 40)).flatten().tolist()) <= set(micro.rows.tolist())
+            inner = within[micro.rows]
+            assert torch.equal(micro.targets[inner], following[micro.rows[inner]])
+            assert set(micro.targets[~inner].tolist()) == {79}
+
+
 def test_rows_of_real_lengths_are_full(data: Path) -> None:
     tokenizer = default_tokenizer()
     files = data_files([data / "alpaca" / "alpaca_5000.json.gz"])
