@@ -42,3 +42,11 @@ def test_what_is_said_to_fit_fits(tmp_path: Path) -> None:
     taken = estimate(one, model, rows)
     assert taken.total - taken.weights <= 8_000_000 * 1.02
     assert largest_that_fits(one, model, 1_000) == 0
+
+
+def test_a_group_is_as_many_sequences_as_it_has_pairs(tmp_path: Path) -> None:
+    plain = found(tmp_path, rows=4)
+    assert found(tmp_path, rows=1, objective="rerank").activations == plain.activations
+    assert (
+        found(tmp_path, rows=2, objective="contrastive", contrastive={"negatives": 0}).activations == plain.activations
+    )

@@ -82,18 +82,20 @@ def _lacks(model: Family, tokenizer: Tokenizer) -> Iterator[str]:
 
 
 def write_merged(base: Path, adapter: Path, out: Path) -> None:
-    """The base with the adapter folded into its weights, and the base's tokenizer.
+    """The base with the adapter folded into its weights, with the head that was trained beside it, and the base's tokenizer.
 
     Raises what `load_adapter` raises, and UsageError, before the base is loaded, for a kind that cannot be folded in.
     """
     from openbook.lm.adapters.files import load_adapter, read_settings
     from openbook.lm.adapters.merge import check_merges, merge
     from openbook.lm.convert import save_with_tokenizer
+    from openbook.lm.heads import head_of_adapter, load_with_head
     from openbook.lm.load import load_model
 
     check_free(out)
     check_merges(read_settings(adapter), str(adapter))
-    model = load_model(base)
+    head = head_of_adapter(adapter)
+    model = load_model(base) if head is None else load_with_head(base, *head).model
     name = load_adapter(model, adapter)
     merge(model, name)
     save_with_tokenizer(model, base, out)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from safetensors import safe_open
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_config
@@ -47,6 +48,24 @@ def load_with_head(
     fresh = _fill(model, source)
     model.drawn = fresh
     return Headed(model.eval().requires_grad_(False), fresh)
+
+
+_HEAD_TENSORS: dict[str, HeadName] = {
+    "qa_outputs.weight": "ForQuestionAnswering",
+    "cls.seq_relationship.weight": "ForNextSentencePrediction",
+    "classifier.weight": "ForSequenceClassification",
+    "classifier.out_proj.weight": "ForSequenceClassification",
+}
+
+
+def head_of_adapter(adapter: Path) -> tuple[HeadName, int] | None:
+    """The head that was trained whole beside an adapter, and its labels; None where it has none."""
+    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 (it is no mapping)
+            for end, head in _HEAD_TENSORS.items():
+                if name.endswith(f".{end}"):
+                    return head, int(file.get_slice(name).get_shape()[0])
+    return None
 
 
 def config_with_head(raw: dict[str, Any], head: HeadName, num_labels: int) -> dict[str, Any]:

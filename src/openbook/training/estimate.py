@@ -23,7 +23,7 @@ def estimate(recipe: Recipe, model: Family, rows: int) -> Memory:
     With gradient checkpointing the inputs of all layers are kept, and one layer at a time is whole. Products in 16 bits keep less
     than is said here.
     """
-    context = recipe.max_seq_len
+    context, rows = recipe.max_seq_len, rows * sequences_of_row(recipe)
     counted = torch.zeros(context * rows, dtype=torch.int64)
     head: Head | None = partial(cross_entropy_sum, targets=counted) if model.head_over == "tokens" else None
     found = training_memory(model, context, rows, head)
@@ -40,6 +40,17 @@ def estimate(recipe: Recipe, model: Family, rows: int) -> Memory:
     }[recipe.optimizer]
     average = 4 * trained if recipe.ema is not None else 0
     return replace(found, activations=activations, optimizer=moments + average)
+
+
+def sequences_of_row(recipe: Recipe) -> int:
+    """How many sequences, at most, are one row of a batch."""
+    match recipe.objective:
+        case "rerank":
+            return 1 + recipe.rerank.negatives + recipe.rerank.strangers
+        case "contrastive":
+            return 2 + recipe.contrastive.negatives
+        case _:
+            return 1
 
 
 def largest_that_fits(recipe: Recipe, model: Family, available_bytes: int) -> int | None:

@@ -108,3 +108,10 @@ def test_vectors_are_pooled_as_in_use(pooling: Pooling) -> None:
     hidden = torch.randn(9, 5, generator=torch.Generator().manual_seed(1))
     expected = pool(hidden.numpy(), np.array([0, 4, 5, 9]), pooling)
     np.testing.assert_allclose(pooled(hidden, [4, 1, 4], pooling).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_query_and_its_positive_are_shown(opened: tuple[Family, EncoderTokenizer]) -> None:
+    _, tokenizer = opened
+    (micro,) = micros(tokenizer, len(ROWS))
+    query, positive = tokenizer.encode([ROWS[0].query, ROWS[0].positive])
+    assert micro.shown()[0] == [*query.ids, *positive.ids]

@@ -100,4 +100,5 @@ def test_a_pair_is_read_as_in_use(opened: tuple[Family, EncoderTokenizer]) -> No
     assert micro.ids.tolist() == encoded.ids
     assert micro.segments.tolist() == encoded.segments
     assert micro.lengths == [24]
+    assert micro.shown() == (encoded.ids, [False] * 24)
     assert micro.ids.tolist()[1:5] == tokenizer.encode([long.query])[0].ids[1:5]

@@ -10,6 +10,7 @@ import pytest
 
 from openbook.core.errors import BadData, UsageError
 from openbook.library.embed.pairs import CrossEncoder
+from openbook.lm.fresh import write_merged
 from openbook.lm.stored import Stored
 from openbook.training.log import read_log
 from openbook.training.parallel import Ranks
@@ -68,6 +69,16 @@ def test_what_lora_learned_ranks_over_its_base(tmp_path: Path) -> None:
     found = [row["eval_accuracy"] for row in log(tmp_path) if "eval_accuracy" in row]
     assert right / len(held_out) == pytest.approx(found[done.best_step // 4 - 1], abs=1e-6)  # type: ignore[operator]
     assert found[-1] > 0.5
+
+
+def test_an_adapter_is_folded_in_with_its_head(tmp_path: Path) -> None:
+    adapter = {"kind": "lora", "r": 4, "target_modules": "all-linear"}
+    done = train(recipe(tmp_path, "rerank", steps=12, lr=5e-3, adapter=adapter))
+    assert done.model is not None
+    write_merged(tmp_path / "base", done.model, tmp_path / "merged")
+    texts = [one.positive for one in groups(8)]
+    beside = CrossEncoder(tmp_path / "base", adapter=done.model).logits("what is the cat", texts)
+    assert CrossEncoder(tmp_path / "merged").logits("what is the cat", texts) == pytest.approx(beside, abs=1e-5)
 
 
 def test_it_goes_on_to_the_bit(tmp_path: Path) -> None:

@@ -61,6 +61,14 @@ class QueryGroups:
     def queries(self) -> int:
         return len(self.keys.queries)
 
+    def shown(self) -> tuple[list[int], list[bool]]:
+        """The first query and its positive; no token of them is learned, but how near they are."""
+        ids: list[int] = []
+        for place in (int(self.order[0]), int(self.order[self.queries])):
+            begin = sum(self.lengths[:place])
+            ids += self.ids[begin : begin + self.lengths[place]].tolist()
+        return ids, [False] * len(ids)
+
     def batch(self) -> Batch:
         return Batch.of(self.lengths, causal=False, device=self.ids.device)
 

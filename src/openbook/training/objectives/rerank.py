@@ -45,6 +45,13 @@ class PairGroups:
         lengths = [len(encoded[place].ids) for place in places]
         return cls(ids, segments, lengths, order, [1 + len(one.negatives) for one in groups])
 
+    def shown(self) -> tuple[list[int], list[bool]]:
+        """The first positive pair; no token of it is learned, but what the pair is."""
+        place = int(self.order[0])
+        begin = sum(self.lengths[:place])
+        ids = self.ids[begin : begin + self.lengths[place]].tolist()
+        return ids, [False] * len(ids)
+
     def batch(self) -> Batch:
         return Batch.of(self.lengths, causal=False, device=self.ids.device)
 
