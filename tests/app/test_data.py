@@ -65,6 +65,9 @@ def test_convert_writes_what_the_form_can_hold(cli: Cli, chats: Path, tmp_path: 
     rows = [json.loads(line) for line in gzip.decompress(out.read_bytes()).splitlines()]
     assert rows[2] == {"instruction": "what is 2 and 2?", "input": "", "output": "4"}
     cli("data", "convert", chats, out, "--to", "text", code=2)
+    odd = tmp_path / "odd.jsonl"
+    odd.write_text('{"text": "a"}\n{"text": "\\ud800"}\n', "utf-8")
+    assert "1 rows were left out" in cli("data", "convert", odd, tmp_path / "new" / "odd.jsonl", "--to", "text")
     mixed = tmp_path / "mixed.json"
     mixed.write_text(json.dumps([{"text": "a"}, {"text": "b"}]), "utf-8")
     cli("data", "convert", mixed, tmp_path / "x.jsonl", "--to", "messages", code=1)

@@ -233,3 +233,14 @@ def test_a_chat_that_the_template_refuses_is_broken() -> None:
     assert made([Chat(CHAT)], characters(template=template), receipt) == []
     assert "f:1: " in receipt.named["broken"][0]
     assert "no system" in receipt.named["broken"][0]
+
+
+@pytest.mark.parametrize("is_text", [False, True])
+def test_text_that_is_no_unicode_is_broken(is_text: bool) -> None:
+    receipt = Receipt()
+    bad = {"role": "assistant", "content": "\ud800"}
+    rows = [Text("fine"), Text("\ud800"), Chat((CHAT[1], bad)), Completion("é", "\ud800")]
+    samples = made(rows, characters(template="chatml"), receipt, is_text=is_text)
+    assert [characters().decode(one.ids) for one in samples] == ["fine</s>"]
+    assert receipt.broken == 3
+    assert "f:2: a lone surrogate" in receipt.named["broken"][0]

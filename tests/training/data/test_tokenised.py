@@ -87,3 +87,9 @@ def test_shards_of_another_tokenizer_are_refused(rows: Path) -> None:
     assert len(open_tokenised(folder, characters(template="chatml"))) == 300
     with pytest.raises(BadData, match="another tokenizer"):
         open_tokenised(folder, characters())
+
+
+def test_a_place_that_cannot_be_written_is_told(rows: Path) -> None:
+    (rows.parent / "cache").write_text("a file", "utf-8")
+    with pytest.raises(BadData, match="could not be written"):
+        run(rows)

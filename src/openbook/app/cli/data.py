@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -117,16 +118,20 @@ def convert(
     _one_of("--to", to, TARGETS)
     check_free(out)
     found, reading = _files(files, form), _reading(documents, max_broken)
+    out.parent.mkdir(parents=True, exist_ok=True)
     written, left_out, reasons = 0, 0, dict[str, str]()
-    with replacing(out) as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.suffix == ".gz" else raw as file:
+    with ExitStack() as stack:
+        file: IO[bytes] = stack.enter_context(replacing(out))
+        if out.suffix == ".gz":
+            file = cast(IO[bytes], stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb", mtime=0)))
         for place, row in all_rows(found, reading):
             try:
-                line = json.dumps(converted(row, to), ensure_ascii=False)
+                line = json.dumps(converted(row, to), ensure_ascii=False).encode()
             except ValueError as error:
                 left_out += 1
                 reasons.setdefault(str(error), place)
                 continue
-            file.write(line.encode() + b"\n")
+            file.write(line + b"\n")
             written += 1
         if not written:
             first = "; ".join(f"{place}: {reason}" for reason, place in reasons.items())

@@ -92,16 +92,18 @@ class SampleMaker:
                 yield from self._kept(made.sample, placed.place, made.dropped)
 
     def _as_asked(self, rows: Sequence[Placed]) -> list[Placed]:
-        """As plain text where that is wanted; a passage with many questions is one text."""
-        if not self._settings.is_text:
-            return list(rows)
+        """As plain text where that is wanted; a passage with many questions is one text. Text that is no Unicode is broken."""
         found: list[Placed] = []
         for place, row in rows:
-            if isinstance(row, Question):
+            if self._settings.is_text and isinstance(row, Question):
                 if row.context == self._seen_context:
                     continue
                 self._seen_context = row.context
-            found.append(Placed(place, row if isinstance(row, Text) else Text(as_text(row))))
+            one = Text(as_text(row)) if self._settings.is_text and not isinstance(row, Text) else row
+            if isinstance(one, Text) and (reason := _unsound(one.text)):
+                self._receipt.breaks(place, reason)
+            else:
+                found.append(Placed(place, one))
         return found
 
     def _text(self, row: Text, ids: list[int], place: str) -> Iterator[Sample]:
@@ -248,3 +250,14 @@ def _too_long(place: str, tokens: int, most: int) -> BadData:
     return BadData(
         f"{place} has {tokens:,} tokens, a row {most:,}", "raise max_seq_len, or say data.too_long: auto, cut or drop"
     )
+
+
+def _unsound(text: str) -> str:
+    """Why a text has no UTF-8, as JSON can make one; empty where it has."""
+    if text.isascii():
+        return ""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"a lone surrogate {text[error.start]!r} at {error.start}"
+    return ""

@@ -63,11 +63,14 @@ def write_tokenised(
     reading: ReadSettings = ReadSettings(),
     progress: Progress = silent,
 ) -> Shards:
-    """The samples of `files` in `folder`, which is made whole or not at all."""
+    """The samples of `files` in `folder`, which is made whole or not at all. BadData where it cannot be written."""
     receipt = Receipt()
     said: dict[str, object] = {"files": [str(file.path) for file in files], "tokenizer": tokenizer_key(tokenizer)}
     samples = _samples(files, tokenizer, settings, reading, receipt, progress)
-    return write_shards(_filed(samples, receipt, said), folder, tokenizer.vocab_size, said)
+    try:
+        return write_shards(_filed(samples, receipt, said), folder, tokenizer.vocab_size, said)
+    except OSError as error:
+        raise BadData(f"{folder} could not be written: {error}", "make room, or name another place") from None
 
 
 def open_tokenised(folder: Path, tokenizer: Tokenizer) -> Shards:
