@@ -8,19 +8,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openbook.core.errors import ModelUnavailable
-from openbook.lm.families.bert_config import BertConfig
-from openbook.lm.tokenizers.backend import open_backend
+from openbook.lm.tokenizers.encoder import Encoded
 from openbook.lm.tokenizers.pair_layout import PairLayout
 
 if TYPE_CHECKING:
-    from openbook.lm.families.bert import Bert
+    import tokenizers
 
 MOST_TOKENS = 30
 """Of an answer."""
@@ -69,16 +66,26 @@ class _Part(NamedTuple):
     tokens: int
 
 
-class Reader:
-    """A BERT with a head for spans. Thread-safe; reads in one thread at a time. `model` is made ready for inference."""
+class Hidden(Protocol):
+    def hidden(self, sequences: Sequence[Encoded]) -> NDArray[np.float32]:
+        """(N, E), the last layer at every token of the sequences, end to end."""
+        ...
 
-    def __init__(self, model: Bert, directory: Path) -> None:
-        if model.classifier is None or model.config.head != "ForQuestionAnswering":
-            raise ModelUnavailable(f"{directory} has no head for spans", "use a checkpoint for question answering")
-        self._model = model
-        self._backend = open_backend(directory)
-        self._layout = PairLayout.of(self._backend)
-        self._size = min(MAX_SEQ_LEN, model.config.max_seq_len)
+
+class Reader:
+    """An encoder with a head for spans. weight: (2, E), bias: (2,) of begin and end. Reads in one thread at a time."""
+
+    def __init__(
+        self,
+        encoder: Hidden,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32],
+        backend: tokenizers.Tokenizer,
+        max_tokens: int,
+    ) -> None:
+        self._encoder, self._weight, self._bias, self._backend = encoder, weight, bias, backend
+        self._layout = PairLayout.of(backend)
+        self._size = min(MAX_SEQ_LEN, max_tokens)
         self._lock = threading.Lock()
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[Reading]:
@@ -119,17 +126,9 @@ class Reader:
 
     def _logits(self, parts: Sequence[_Part]) -> list[NDArray[np.float32]]:
         """(T, 2) of each window."""
-        import torch
-
-        from openbook.lm.nn.batch import Batch
-
-        lengths = [len(one.ids) for one in parts]
-        ids = torch.tensor([number for one in parts for number in one.ids])
-        segments = torch.tensor([number for one in parts for number in one.segments])
-        with torch.inference_mode():
-            logits = self._model(ids, Batch.of(lengths, causal=False), segments=segments, head="logits")
-        ends = list(accumulate(lengths))[:-1]
-        return np.split(logits.float().numpy(), ends)
+        hidden = self._encoder.hidden([Encoded(one.ids, one.segments, False) for one in parts])
+        ends = list(accumulate(len(one.ids) for one in parts))[:-1]
+        return np.split(hidden @ self._weight.T + self._bias, ends)
 
 
 def best_span(begin: NDArray[np.float32], end: NDArray[np.float32], most: int = MOST_TOKENS) -> tuple[int, int, float]:
@@ -155,19 +154,3 @@ def _batches(parts: Sequence[_Part]) -> Iterator[list[_Part]]:
         tokens += len(part.ids)
     if held:
         yield held
-
-
-def open_reader(base: Path, adapter: Path | None = None, precision: str = "float32") -> Reader:
-    """The reader in `base`, or what `adapter` makes of the encoder in `base`. ModelUnavailable for what does not fit."""
-    from openbook.lm.adapters.files import load_adapter
-    from openbook.lm.adapters.merge import merge
-    from openbook.lm.heads import load_with_head
-    from openbook.lm.quantization.prepare import prepare
-
-    BertConfig.read(base)
-    model, fresh = load_with_head(base, "ForQuestionAnswering")
-    if adapter is not None:
-        merge(model, load_adapter(model, adapter))
-    elif fresh:
-        raise ModelUnavailable(f"{base} has no head for spans", "name its adapter too")
-    return Reader(prepare(model, precision), base)  # type: ignore[arg-type]

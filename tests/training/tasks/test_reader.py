@@ -9,7 +9,7 @@ import pytest
 
 import small_questions
 from openbook.core.errors import BadData, UsageError
-from openbook.lm.reader import open_reader
+from openbook.library.embed.adapted import open_reader
 from openbook.training.log import read_log
 from openbook.training.run import train
 from small_questions import recipe
@@ -26,7 +26,7 @@ def test_it_learns_and_reads(tmp_path: Path, adapter: dict[str, Any] | None) -> 
     assert any("questions held out" in line for line in said)
     assert done.model is not None
     base = tmp_path / "base"
-    reader = open_reader(base, done.model) if adapter else open_reader(done.model)
+    reader = open_reader(base, done.model, "float32") if adapter else open_reader(done.model, precision="float32")
     passage = "The cat is of to for. The dog is in on are."
     found = reader.read([("What is the dog?", passage)])[0]
     assert 0 <= found.start < found.end <= len(passage)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from openbook.core.threads import available_cpus
 from openbook.lm.families.bert_config import BertConfig
 from openbook.lm.kernels.cpu import cpu_features, why_not_int8
 from openbook.lm.tokenizers.encoder import Encoded
+
+if TYPE_CHECKING:
+    from openbook.lm.families.bert import Bert
 
 Precision = Literal["float32", "bfloat16", "int8"]
 _GROUP_TOKENS = 512
@@ -34,12 +37,21 @@ class Encoder(Protocol):
 class TorchEncoder:
     """BERT through torch with packed weights."""
 
-    def __init__(self, directory: Path, precision: Literal["float32", "bfloat16"]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        precision: Literal["float32", "bfloat16"],
+        arrays: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> None:
+        """`arrays`: tensors to take in place of those of the encoder, by their names without "bert."."""
         from openbook.lm.families.bert import load_bert
         from openbook.lm.quantization.prepare import prepare
 
         self.precision: Precision = precision
-        self._model = prepare(load_bert(directory), precision)
+        model = load_bert(directory)
+        if arrays is not None:
+            _replace(model, arrays)
+        self._model = prepare(model, precision)
 
     def hidden(self, sequences: Sequence[Encoded]) -> NDArray[np.float32]:
         """(N, E) float32. Runs over some thousand tokens at a time, whose activations stay in the cache."""
@@ -59,15 +71,27 @@ class TorchEncoder:
         return vectors
 
 
+def _replace(model: Bert, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    import torch
+
+    own = dict(model.named_parameters())
+    with torch.no_grad():
+        for link in model.links():
+            value = arrays.get(link.theirs.removeprefix("bert."))
+            if link.ours in own and value is not None:
+                own[link.ours].copy_(torch.from_numpy(value))
+
+
 class Int8Encoder:
     """BERT in bytes through compiled kernels: no torch, one thread a group of texts, the same bits in any company."""
 
     precision: Precision = "int8"
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, arrays: Mapping[str, NDArray[np.float32]] | None = None) -> None:
+        """`arrays`: tensors to take in place of the directory's."""
         from openbook.lm.families.bert_int8 import Int8Bert
 
-        self._model = Int8Bert(directory)
+        self._model = Int8Bert(directory, arrays)
         self._threads = ThreadPoolExecutor(available_cpus(), "embed")
 
     def hidden(self, sequences: Sequence[Encoded]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,12 @@ def supports(config: BertConfig) -> bool:
 class Int8Bert:
     """The encoder's last layer for ragged input. Weights per output and activations per token are 8 bits wide."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, arrays: Mapping[str, Floats] | None = None) -> None:
+        """`arrays`: the tensors, where they are not those of the directory but e.g. have an adapter in them."""
         config = BertConfig.read(directory)
         if not supports(config):
             raise ModelUnavailable(f"{directory} has a shape that int8 cannot take", "use bfloat16 or float32")
-        arrays = {name: np.asarray(a, np.float32) for name, a in strip_prefix(read_arrays(directory), "bert.").items()}
-        table = {"gamma": "weight", "beta": "bias"}
-        arrays = {".".join([*(p := name.split("."))[:-1], table.get(p[-1], p[-1])]): a for name, a in arrays.items()}
+        arrays = encoder_arrays(directory) if arrays is None else arrays
         self.config = config
         tables = [_take(arrays, f"embeddings.{name}.weight", directory) for name in _EMBEDDINGS]
         norm = np.stack([_take(arrays, f"embeddings.LayerNorm.{part}", directory) for part in ("weight", "bias")])
@@ -59,6 +58,13 @@ class Int8Bert:
         return hidden
 
 
+def encoder_arrays(directory: Path) -> dict[str, Floats]:
+    """All tensors of a BERT directory in float32, by their names without "bert.", as today's checkpoints have them."""
+    arrays = {name: np.asarray(a, np.float32) for name, a in strip_prefix(read_arrays(directory), "bert.").items()}
+    table = {"gamma": "weight", "beta": "bias"}
+    return {".".join([*(p := name.split("."))[:-1], table.get(p[-1], p[-1])]): a for name, a in arrays.items()}
+
+
 _EMBEDDINGS = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 _PARTS = ("qkv", "out", "up", "down")
 
@@ -66,7 +72,7 @@ _PARTS = ("qkv", "out", "up", "down")
 class _Layer:
     """One layer's quantised weights. Queries are scaled by 1 / sqrt(head_dim) here instead of at every score."""
 
-    def __init__(self, arrays: dict[str, Floats], prefix: str, config: BertConfig, directory: Path) -> None:
+    def __init__(self, arrays: Mapping[str, Floats], prefix: str, config: BertConfig, directory: Path) -> None:
         def take(name: str) -> Floats:
             return _take(arrays, prefix + name, directory)
 
@@ -85,6 +91,6 @@ class _Layer:
         self.norms = np.stack([take(name) for name in names])  # (4, E)
 
 
-def _take(arrays: dict[str, Floats], name: str, directory: Path) -> Floats:
+def _take(arrays: Mapping[str, Floats], name: str, directory: Path) -> Floats:
     missing([name], arrays, directory)
     return arrays[name]
