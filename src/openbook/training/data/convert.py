@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from openbook.training.data.prompts import question_chat
 from openbook.training.data.row import Chat, Completion, Message, Pair, Preference, Question, Row, as_text, text_of
-from openbook.training.data.samples import question_chat
 
 _FROM = {"user": "human", "assistant": "gpt", "tool": "observation", "system": "system"}
 
