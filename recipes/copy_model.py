@@ -2,8 +2,8 @@
 
 `python recipes/copy_model.py OUT`: 47 minutes on one core of a busy machine. `copy_check.py OUT` measures how often it is right:
 341 of 400 questions through the library, 394 of 400 when the passages are drawn at random. What is wrong is a passage whose place
-has the same name or kind, which a search likes to bring; with a last stage of 1,000 steps instead of 3,000, and fewer places alike
-in it, it was 158 and 191 of 200.
+has the same name or kind, which a search likes to bring; with a last stage of 1,000 steps instead of 3,000, and fewer places
+alike in it, it was 158 and 191 of 200.
 
 The model reads the prompt that the library asks every model with, finds the sentence that answers the question, and writes it
 with the number of its passage. Every example has names and values of its own, so that copying is all that can be learned; the

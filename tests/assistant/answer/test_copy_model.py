@@ -152,8 +152,8 @@ def test_the_rates_rise_and_fall_to_nothing() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_copying_forms_in_the_first_stage(tmp_path: Path) -> None:
-    """All stages take most of an hour on a busy machine; what they come to is in benchmarks/results/copy_model.json. Of some three values that may be
-    meant one drawn at random would cost a tenth of a nat more than all of the loss here."""
+    """All stages take most of an hour on a busy machine; what they come to is in benchmarks/results/copy_model.json. Of some
+    three values that may be meant one drawn at random would cost a tenth of a nat more than all of the loss here."""
     from copy_model import STAGES, train
 
     assert train(tmp_path / "model", stages=STAGES[:1]) < 0.2  # seen: 0.11
