@@ -43,6 +43,15 @@ def counting(step: int, first: int, folder: Path) -> Shards:
     return write_shards(samples, folder / f"{step}-{first}", 40, {})
 
 
+def uncertain(folder: Path) -> Shards:
+    """Texts that count on by 3 or by 4: of what is certain to the last, Fisher information says nothing."""
+    draw, samples = torch.Generator().manual_seed(1), []
+    for start in range(20):
+        steps = 3 + torch.randint(2, (10,), generator=draw)
+        samples.append(Sample([(start + int(at)) % 20 for at in steps.cumsum(0)]))
+    return write_shards(samples, folder / "uncertain", 40, {})
+
+
 class Sequences:
     """All samples of some shards in each step, `micro` of them in a micro-batch."""
 
@@ -119,15 +128,15 @@ def test_fisher_information_is_the_sum_of_squares_over_rows(tmp_path: Path) -> N
 
 
 def _ewc(model: Family, old: Shards) -> Penalty:
-    return Penalty(model, ewc=30.0, importance=importance(model, NextToken(), OneByOne([old], 1), 20, Ranks()))
+    return Penalty(model, ewc=300.0, importance=importance(model, NextToken(), OneByOne([old], 1), 20, Ranks()))
 
 
 def _l2sp(model: Family, old: Shards) -> Penalty:
-    return Penalty(model, l2sp=0.3)
+    return Penalty(model, l2sp=0.1)
 
 
 def _frozen(model: Family, old: Shards) -> None:
-    freeze(model, ["embeddings", 0])
+    freeze(model, ["embeddings"])
 
 
 def _naive(model: Family, old: Shards) -> None:
@@ -138,16 +147,16 @@ def _naive(model: Family, old: Shards) -> None:
 def forgotten(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[float, float]]:
     """Of a way: the loss on the old task and on the new one, after the new one was learned behind the old one."""
     folder = tmp_path_factory.mktemp("tasks")
-    old, new = counting(3, 0, folder), counting(7, 10, folder)
+    old, new = uncertain(folder), counting(7, 10, folder)
     ways = {"naive": _naive, "ewc": _ewc, "l2sp": _l2sp, "freeze": _frozen, "replay": _naive}
     known: dict[str, tuple[float, float]] = {}
 
     def found(way: str) -> tuple[float, float]:
         if way not in known:
-            model = new_model(TINY, seed=1).requires_grad_(True)
-            learn(model, [old], 80)
+            model = new_model(TINY | {"num_hidden_layers": 1}, seed=1).requires_grad_(True)
+            learn(model, [old], 40)
             penalty = ways[way](model, old)
-            learn(model, [new, old] if way == "replay" else [new], 80, penalty)
+            learn(model, [new, old] if way == "replay" else [new], 40, penalty)
             known[way] = loss_of(model, old), loss_of(model, new)
         return known[way]
 
