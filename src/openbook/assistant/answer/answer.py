@@ -47,6 +47,8 @@ class Citation:
     failed: tuple[str, ...] = ()
     table_header: str = ""
     """The header of the table that the quote is a row of, to be shown above it."""
+    words: tuple[int, int] | None = None
+    """`start:end` of the words in the quote that answer, in code points of the document, where a reader found them."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -61,6 +63,7 @@ class Citation:
             "end": self.end,
             "quote": self.quote,
             "table_header": self.table_header,
+            "words": list(self.words) if self.words else None,
             "anchors": anchors_json(self.anchors),
             "sha256": self.sha256,
             "modified": self.modified,

@@ -12,6 +12,7 @@ from openbook.assistant.answer.confidence import probability, threshold
 from openbook.assistant.answer.evidence import gather
 from openbook.assistant.answer.extract import SENTENCES, Quotation, quote
 from openbook.assistant.answer.foreign import foreign_library, foreign_passages
+from openbook.assistant.answer.reading import shipped_reader
 from openbook.core.errors import UsageError
 from openbook.library.catalogue.scope import OWNER, Scope
 from openbook.library.lexical.language import detect_language
@@ -63,11 +64,11 @@ def ask(
             with watch.stage("search"):
                 result = own_articles(standalone, search(store, with_references(standalone), _HITS, scope=scope))
             with watch.stage("weigh"):
-                evidence = gather(store, standalone, result, scope=scope)
+                evidence = gather(store, standalone, result, scope=scope, reader=shipped_reader())
                 confidence = probability(evidence)
             warnings = list(result.warnings)
             foreign = foreign_passages(store, result)
-            abstains = not evidence.units or confidence < threshold(evidence.fit, max_wrong)
+            abstains = not evidence.units or confidence < threshold(evidence.point, max_wrong)
             if foreign or abstains:
                 reason = foreign or foreign_library(store, connection, scope, result)
                 sure = 0.0 if foreign or not evidence.units else confidence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from openbook.assistant.answer.evidence import Evidence, Fitted
+from openbook.assistant.answer.evidence import Evidence
 from openbook.assistant.answer.features import COLUMNS
 from openbook.assistant.answer.late import LATE_COLUMNS
 from openbook.assistant.answer.question import KINDS
@@ -102,10 +102,13 @@ def probability(evidence: Evidence) -> float:
     if not evidence.units:
         return 0.0
     logit = Network.from_json(fitted()[evidence.fit]["confidence"], SUMMARY_COLUMNS)(summary(evidence)[None, :])[0]
+    if evidence.read is not None:
+        row = fitted()["en-reader"]["confidence"]
+        logit = row["network"] * logit + row["margin"] * evidence.read.margins.max() + row["offset"]
     return float(1 / (1 + np.exp(-logit)))
 
 
-def threshold(fit: Fitted, max_wrong: float) -> float:
+def threshold(fit: str, max_wrong: float) -> float:
     """The confidence below which to abstain, so that of the questions on a subject of the library whose answer is
     missing at most the share `max_wrong` gets an answer. Raises `UsageError` outside 0..1.
     """

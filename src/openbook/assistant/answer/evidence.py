@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,12 +14,14 @@ from openbook.assistant.answer.candidates import Unit, units_of
 from openbook.assistant.answer.features import COLUMNS, Similarities, similarities, unit_features
 from openbook.assistant.answer.late import late_features
 from openbook.assistant.answer.question import Question, analyse
+from openbook.assistant.answer.reading import Read, read_units
 from openbook.assistant.answer.scorer import Network, fitted
 from openbook.core.messages import Embedder, TokenEmbedder
 from openbook.library.catalogue.scope import OWNER, Scope
 from openbook.library.retrieve.hit import SearchResult
 from openbook.library.retrieve.search import visible_words
 from openbook.library.store import LibraryStore
+from openbook.lm.reader import Reader
 
 PASSAGES = 6
 """Passages whose sentences are weighed; the rest only say how far the first stand out."""
@@ -32,7 +34,7 @@ Score = Callable[[NDArray[np.float64], Fitted], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Evidence:
-    """`features` (U, F), `scores` (U,) of the units, higher is better."""
+    """`features` (U, F), `scores` (U,) of the units, higher is better. `read`: what a reader says of them, if one was asked."""
 
     question: Question
     result: SearchResult
@@ -41,6 +43,20 @@ class Evidence:
     fit: Fitted
     features: NDArray[np.float64]
     scores: NDArray[np.float64]
+    read: Read | None = None
+
+    @property
+    def weighed(self) -> NDArray[np.float64]:
+        """(U,) the scores, with the reader's margins where there are some."""
+        if self.read is None:
+            return self.scores
+        weighed: NDArray[np.float64] = self.scores + fitted()["en-reader"]["sentences"] * self.read.margins
+        return weighed
+
+    @property
+    def point(self) -> str:
+        """Which thresholds of abstention count."""
+        return self.fit if self.read is None else "en-reader"
 
 
 def unit_scores(features: NDArray[np.float64], fit: Fitted) -> NDArray[np.float64]:
@@ -49,10 +65,16 @@ def unit_scores(features: NDArray[np.float64], fit: Fitted) -> NDArray[np.float6
 
 
 def gather(
-    store: LibraryStore, question: str, result: SearchResult, score: Score = unit_scores, *, scope: Scope = OWNER
+    store: LibraryStore,
+    question: str,
+    result: SearchResult,
+    score: Score = unit_scores,
+    *,
+    scope: Scope = OWNER,
+    reader: Reader | None = None,
 ) -> Evidence:
     """Reads the units of the best passages and scores them, with vectors when the search had them. What is rare is
-    counted in what `scope` shows.
+    counted in what `scope` shows. `reader`: reads the passages too, where they are of its language.
     """
     hits = result.hits[:PASSAGES]
     generation = store.generation()
@@ -62,7 +84,10 @@ def gather(
     embedder: Embedder | None = None
     if "dense" in result.timings_ms and result.language in store.languages(generation):
         embedder = store.embedder(generation)
-    return weigh(analysed, result, units, embedder, score)
+    found = weigh(analysed, result, units, embedder, score)
+    if reader is None or found.fit != "en-tokens" or not units:
+        return found
+    return replace(found, read=read_units(reader, question, hits, units))
 
 
 def weigh(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def quote(
     """The best quotation of at most `sentences` sentences; None when the passages hold no sentence at all."""
     if not evidence.units:
         return None
-    probabilities = softmax(evidence.scores)
+    probabilities = softmax(evidence.weighed)
     window = trimmed(evidence.units, probabilities, best_window(evidence.units, probabilities, sentences), least)
     units = evidence.units[window.first : window.last + 1]
     hit = evidence.result.hits[units[0].hit]
@@ -50,9 +50,18 @@ def quote(
     header = ""
     if units[0].header is not None:
         header, anchors = _of_row(store, evidence, hit, units[0], anchors)
-    return Quotation(
-        cited(hit, 1, start, end, anchors, header, page_at(store, hit, start, anchors)), window.probability
-    )
+    citation = cited(hit, 1, start, end, anchors, header, page_at(store, hit, start, anchors))
+    words = _words(evidence, window.first, window.last)
+    return Quotation(replace(citation, words=words), window.probability)
+
+
+def _words(evidence: Evidence, first: int, last: int) -> tuple[int, int] | None:
+    """The words of these units that answer, by a reader that holds them for an answer."""
+    if evidence.read is None:
+        return None
+    margins = evidence.read.margins[first : last + 1]
+    best = int(np.argmax(margins))
+    return evidence.read.spans[first + best] if margins[best] > 0 else None
 
 
 def cited(

@@ -91,7 +91,12 @@ def compare(a: Evaluation, b: Evaluation, metric: str = "ndcg@10", seed: int = _
     """Paired bootstrap of a - b. Raises `ValueError` when they are not of the same queries in the same order."""
     if a.query_ids != b.query_ids:
         raise ValueError(f"evaluations of {len(a.query_ids)} and {len(b.query_ids)} queries that are not the same")
-    differences = a.values[metric] - b.values[metric]
+    return difference(a.values[metric], b.values[metric], seed)
+
+
+def difference(a: NDArray[np.float64], b: NDArray[np.float64], seed: int = _SEED) -> Difference:
+    """Paired bootstrap of a - b; a, b: (Q,) of the same queries."""
+    differences = a - b
     low, high, not_above = _bootstrap(differences, seed)
     return Difference(float(differences.mean()) if len(differences) else 0.0, low, high, not_above)
 
