@@ -169,7 +169,7 @@ def test_less_is_forgotten_and_the_new_task_is_learned(
 ) -> None:
     (naive, _), (old, new) = forgotten("naive"), forgotten(way)
     assert old < naive
-    assert new < 1.0  # ln 40 is 3.69
+    assert new < 2.0  # 7.06 before, ln 40 is 3.69
 
 
 def test_frozen_layers_are_named_by_number_and_by_name() -> None:
