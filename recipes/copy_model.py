@@ -1,7 +1,7 @@
 """A decoder of a million parameters that answers from a library by copying: `openbook ask "..." --model OUT`.
 
 `python recipes/copy_model.py OUT`: 47 minutes on one core of a busy machine. `copy_check.py OUT` measures how often it is right:
-341 of 400 questions through the library, 394 of 400 when the passages are drawn at random. What is wrong is a passage whose place
+346 of 400 questions through the library, 394 of 400 when the passages are drawn at random. What is wrong is a passage whose place
 has the same name or kind, which a search likes to bring; with a last stage of 1,000 steps instead of 3,000, and fewer places
 alike in it, it was 158 and 191 of 200.
 

@@ -174,5 +174,8 @@ def _print_citation(citation: Citation) -> None:
     if citation.table_header:
         print(f"    | {' '.join(citation.table_header.split())}")
     print(f"    “{visible(' '.join(citation.quote.split()))}”")
+    if citation.words is not None:
+        start, end = (place - citation.start for place in citation.words)
+        print(f"    → {visible(' '.join(citation.quote[start:end].split()))}")
     for failure in citation.failed:
         print(f"    ! {failure}")
