@@ -34,6 +34,8 @@ from openbook.training.special_tokens import with_special_tokens
 
 ADAPTER = "default"
 """The name of the adapter that is trained, as PEFT calls it."""
+P_TUNING_SIZE = 512
+"""Width of the network of P-tuning v2, without which it would be a prefix."""
 HEADS_OF: dict[ObjectiveName, tuple[HeadName, int]] = {
     "masked": ("ForMaskedLM", 2),
     "rerank": ("ForSequenceClassification", 1),
@@ -153,6 +155,8 @@ def adapter_settings(part: AdapterPart, tokenizer: Tokenizer, fresh: Sequence[st
         return BottleneckSettings(**given)
     if part.kind in ("prefix", "p-tuning"):
         _only(part, given, {"num_virtual_tokens", "projection_size"})
+        if part.kind == "p-tuning":
+            given.setdefault("projection_size", P_TUNING_SIZE)
         return PrefixSettings(**given)
     _only(part, given, {"num_virtual_tokens", "initial_text"})
     text = given.pop("initial_text", None)

@@ -96,8 +96,24 @@ class AdapterPart(Part):
     is_rank_stabilized: bool | None = Field(default=None, description="alpha / sqrt(r) in place of alpha / r")
     size: int | None = Field(default=None, ge=1, description="width of a bottleneck (32)")
     num_virtual_tokens: int | None = Field(default=None, ge=1, description="of prefix, p-tuning and prompt (20)")
-    projection_size: int | None = Field(default=None, ge=0, description="width of the network of a prefix")
+    projection_size: int | None = Field(
+        default=None, ge=0, description="width of the network of a prefix (p-tuning: 512)"
+    )
     initial_text: str | None = Field(default=None, description="what the virtual tokens of a prompt begin as")
+
+
+class MeshPart(Part):
+    """`data` copies of the model, each in `tensor` or in `pipeline` processes."""
+
+    data: int = Field(default=1, ge=1)
+    tensor: int = Field(default=1, ge=1)
+    pipeline: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> MeshPart:
+        if self.tensor > 1 and self.pipeline > 1:
+            raise ValueError("parallel: tensor or pipeline, not both; each goes with data")
+        return self
 
 
 class RerankPart(Part):
