@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openbook.core.errors import UsageError
 from openbook.core.progress import Progress, silent
 from openbook.training.begin import Begun
 from openbook.training.parallel import Ranks
@@ -18,7 +19,14 @@ from openbook.training.tasks.task import Task
 
 
 def open_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress = silent) -> Task:
-    """Reads, and tokenises what is not yet tokenised. BadData where there is too little to learn from."""
+    """Reads, and tokenises what is not yet tokenised. BadData where there is too little to learn from, UsageError for a mixture
+    where the objective has none.
+    """
+    if recipe.objective != "next_token" and (recipe.data.weights or recipe.data.replay):
+        raise UsageError(
+            f"objective {recipe.objective} does not mix data",
+            "leave out data.weights and data.replay, or put the files together",
+        )
     match recipe.objective:
         case "next_token":
             return next_token_task(recipe, begun.tokenizer, ranks, progress)
