@@ -52,7 +52,10 @@ def save(
     older ones are as they were.
     """
     folder = run / f"{_PREFIX}{loop.done:08d}"
-    model, moments = _whole_model(loop.model), {name: whole(one) for name, one in loop.optimizers.state().items()}
+    pipeline = loop.ranks.pipeline
+    model, moments = _whole_model(loop), {name: whole(one) for name, one in loop.optimizers.state().items()}
+    if pipeline is not None:
+        moments = pipeline.gathered(moments)
     averages = None if loop.ema is None else {name: whole(one) for name, one in loop.ema.state().items()}
     if not loop.ranks.is_first:
         return folder
@@ -136,12 +139,13 @@ def fill_model(model: Family, folder: Path) -> None:
         fill(model, Stored(folder))
 
 
-def _whole_model(model: Family) -> Family:
-    if not is_sharded(model):
-        return model
+def _whole_model(loop: Loop[Any]) -> Family:
+    """In the first process; another one has a part, or nothing."""
+    if not is_sharded(loop.model):
+        return loop.model
     from openbook.training.parallel_fsdp import whole_model
 
-    return whole_model(model)
+    return whole_model(loop.model, loop.ranks)
 
 
 def save_trained(model: Family, directory: Path) -> None:

@@ -36,6 +36,10 @@ def evaluate(
     total, weight = 0.0, 0.0
     sums: dict[str, list[float]] = {}
     try:
+        if ranks.pipeline is not None:
+            seen = list(micros)
+            total, sums = ranks.pipeline.looked(objective, seen, precision)
+            weight, micros = sum(map(objective.weight, seen)), ()
         for micro in micros:
             with products_in(precision, model.device):
                 found = objective.loss(model, micro)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
-
-from torch import nn
 
 from openbook.core.errors import RunStopped
 from openbook.lm.families.base import Family
@@ -19,7 +17,7 @@ from openbook.training.ema import Ema
 from openbook.training.objectives.continual import Penalty
 from openbook.training.objectives.objective import Objective, PreparesSteps
 from openbook.training.optimizer import Optimization, Optimizers
-from openbook.training.parallel import Ranks, whole
+from openbook.training.parallel import Ranks, clip_gradients
 from openbook.training.precision import LossScaler, products_in
 from openbook.training.schedule import Shape, factor
 from openbook.training.sources.step import Source
@@ -105,7 +103,7 @@ class Loop(Generic[M]):
         if not weight:
             raise RunStopped(f"nothing is learned in step {self.done}", "see its data with `openbook train --check`")
         total, metrics = self._backward(weight)
-        norm = float(whole(nn.utils.clip_grad_norm_(self.trained, self.pace.max_norm or math.inf)))
+        norm = clip_gradients(self.trained, self.pace.max_norm or math.inf, self.ranks)
         rate = self._update(total / weight, norm)
         self.done += 1
         seconds = time.monotonic() - began
@@ -113,15 +111,12 @@ class Loop(Generic[M]):
 
     def _backward(self, weight: float) -> tuple[float, dict[str, float]]:
         """The sum of the loss, and the metrics, over all ranks; each parameter has its gradient."""
-        scale = self.scaler.factor if self.scaler is not None else 1.0
-        total, sums = 0.0, dict[str, list[float]]()
-        for micro in self._prepared():
-            with products_in(self.pace.precision, self.model.device):
-                found = self.objective.loss(self.model, micro)
-            (found.total * (scale / weight)).backward()  # type: ignore[no-untyped-call]
-            total += float(found.total.detach())
-            for name, pair in found.metrics.items():
-                sums[name] = [a + b for a, b in zip(sums.get(name, [0.0, 0.0]), pair, strict=True)]
+        factor = (self.scaler.factor if self.scaler is not None else 1.0) / weight
+        micros, pipeline = self._prepared(), self.ranks.pipeline
+        if pipeline is None:
+            total, sums = self._passes(micros, factor)
+        else:
+            total, sums = pipeline.passes(self.objective, micros, factor, self.pace.precision)
         self.ranks.sum_gradients(self.trained)
         if self.scaler is not None:
             self.scaler.unscale(self.trained)
@@ -129,6 +124,17 @@ class Loop(Generic[M]):
         if self.penalty is not None:  # once a step, on every rank the same
             metrics["penalty"] = self.penalty.add_gradients()
         return self.ranks.sum([total])[0], metrics
+
+    def _passes(self, micros: list[M], factor: float) -> tuple[float, dict[str, list[float]]]:
+        """Forward and back through each; the sum of the loss, and those of the metrics."""
+        total, sums = 0.0, dict[str, list[float]]()
+        for micro in micros:
+            with products_in(self.pace.precision, self.model.device):
+                found = self.objective.loss(self.model, micro)
+            (found.total * factor).backward()  # type: ignore[no-untyped-call]
+            total += float(found.total.detach())
+            add_metrics(sums, found.metrics)
+        return total, sums
 
     def _prepared(self) -> list[M]:
         if not isinstance(self.objective, PreparesSteps):
@@ -164,6 +170,12 @@ class Loop(Generic[M]):
             decay_steps=self.pace.decay_steps,
             least=self.pace.least_rate,
         )
+
+
+def add_metrics(sums: dict[str, list[float]], found: Mapping[str, tuple[float, float]]) -> None:
+    """Those of a micro-batch to those before it, in place."""
+    for name, pair in found.items():
+        sums[name] = [a + b for a, b in zip(sums.get(name, [0.0, 0.0]), pair, strict=True)]
 
 
 def tokens_of(micro: object) -> int:

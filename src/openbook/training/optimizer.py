@@ -128,12 +128,11 @@ class Optimizers:
 
 
 def _adamw(parameters: list[nn.Parameter], settings: Optimization) -> torch.optim.Optimizer:
-    decayed = [one for one in parameters if one.ndim > 1]
-    spared = [one for one in parameters if one.ndim <= 1]
+    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for one in parameters:  # what is spread over ranks cannot be changed in one call with what is not
+        kinds.setdefault((one.ndim <= 1, hasattr(one, "full_tensor")), []).append(one)
     groups = [
-        {"params": part, "weight_decay": decay}
-        for part, decay in ((decayed, settings.weight_decay), (spared, 0.0))
-        if part
+        {"params": kinds[kind], "weight_decay": 0.0 if kind[0] else settings.weight_decay} for kind in sorted(kinds)
     ]
     if settings.kind == "adamw8bit":
         return AdamW8bit(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)

@@ -23,8 +23,6 @@ from openbook.training.parallel import Ranks, whole
 
 def shard(model: Family, ranks: Ranks) -> None:
     """Spreads the parameters over the ranks, each layer by itself and what is left together. UsageError where that cannot be."""
-    if ranks.world_size == 1:
-        raise UsageError("parallel=fsdp needs several processes", "start it with torchrun --nproc-per-node N")
     if find_table(model) is not None:
         raise UsageError("parallel=fsdp trains whole models", "use parallel=ddp for adapters: they are small")
     mesh = init_device_mesh(model.device.type, (ranks.world_size,))
@@ -46,11 +44,16 @@ def like(tensor: Tensor, other: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def whole_model(model: Family) -> Family:
-    """A plain model with the same weights; every rank has to ask for it."""
+def whole_model(model: Family, ranks: Ranks) -> Family:
+    """A plain model with the same weights, in the first process; every one has to ask for it."""
+    here: dict[str, Tensor] = dict(model.named_parameters())
+    if ranks.pipeline is not None:
+        here = ranks.pipeline.gathered(here)
+    if ranks.pipeline is not None and not ranks.is_first:
+        return model
     twin = plain_twin(model)
     own = dict(twin.named_parameters())
-    for name, one in model.named_parameters():
+    for name, one in here.items():
         own[name].copy_(whole(one))
     return twin
 

@@ -23,6 +23,7 @@ from openbook.training.recipe_parts import (
     DataPart,
     ForgettingPart,
     MaskedPart,
+    MeshPart,
     ModelPart,
     Part,
     ReaderPart,
@@ -36,7 +37,7 @@ ObjectiveName = Literal[
 ]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
-Parallel = Literal["ddp", "fsdp"]
+Way = Literal["ddp", "fsdp", "tensor", "pipeline"]
 
 
 class Recipe(Part):
@@ -73,9 +74,12 @@ class Recipe(Part):
     muon_lr: float | None = Field(default=None, gt=0)
     max_norm: float = Field(default=1.0, ge=0, description="gradients are clipped to this norm; 0: they are not")
     precision: Precision = "float32"
-    parallel: Parallel = Field(
-        default="ddp", description="with torchrun: each rank has the whole model (ddp), or a part of it (fsdp)"
+    parallel: Way | MeshPart = Field(
+        default="ddp",
+        description="with torchrun: each process has the whole model (ddp), a part of each parameter (fsdp), of each layer "
+        "(tensor), or some of the layers (pipeline); or how many of which, as {data: 2, tensor: 2}",
     )
+    pipeline_schedule: Literal["1f1b", "gpipe"] = "1f1b"
     gradient_checkpointing: bool = False
     compile: bool = False
     eval_every: int | None = Field(default=None, ge=1, description="steps; none: at the end")
@@ -101,6 +105,13 @@ class Recipe(Part):
                 "continual holds weights of a trained model (model.path); an adapter leaves them as they are"
             )
         return self
+
+    @property
+    def way(self) -> Way:
+        """How the model is spread over processes."""
+        if isinstance(self.parallel, str):
+            return self.parallel
+        return "tensor" if self.parallel.tensor > 1 else "pipeline" if self.parallel.pipeline > 1 else "ddp"
 
     @property
     def has_evaluation(self) -> bool:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from openbook.core.errors import ModelUnavailable, RunStopped, UsageError
 from openbook.core.faults import fault_point
 from openbook.core.progress import Progress, silent
+from openbook.lm.families.base import Family
 from openbook.training import checkpoint
 from openbook.training.begin import Begun, open_model, open_tokenizer
 from openbook.training.check import first_checks
@@ -34,7 +35,8 @@ from openbook.training.log import NAME as LOG
 from openbook.training.log import Log
 from openbook.training.loop import Diverged, Loop, Pace, Step
 from openbook.training.optimizer import Optimization
-from openbook.training.parallel import Ranks, join_ranks, leave_ranks
+from openbook.training.parallel import Ranks, is_lost, join_ranks, leave_ranks
+from openbook.training.parallel_mesh import laid_out
 from openbook.training.recipe import Recipe, as_yaml
 from openbook.training.report import write_report
 from openbook.training.stopped import dump_micros, is_memory_error, memory_remedy
@@ -125,6 +127,7 @@ def open_run(
     recipe: Recipe, ranks: Ranks, say: Callable[[str], None] = lambda _: None, progress: Progress = silent
 ) -> Run:
     """The model, the data and the loop of a recipe; nothing is written but tokenised data."""
+    ranks = laid_out(recipe, ranks)
     begun = frozen(recipe, open_model(recipe, open_tokenizer(recipe)))
     task = open_task(recipe, begun, ranks, progress)
     steps = recipe.steps or max(math.ceil((recipe.epochs or 1) * task.per_epoch / recipe.batch_size), 1)
@@ -132,11 +135,7 @@ def open_run(
         checkpoint_layers(begun.model)
     if recipe.compile:
         compile_layers(begun.model, is_fixed=task.is_fixed)
-    if recipe.parallel == "fsdp":
-        from openbook.training.parallel_fsdp import shard
-
-        _check_sharded(recipe)
-        shard(begun.model, ranks)
+    spread(recipe, begun.model, ranks)
     loop = Loop(
         begun.model,
         task.source,
@@ -150,12 +149,21 @@ def open_run(
     return Run(recipe, begun, task, loop, ranks, say, open_forgetting(recipe, begun))
 
 
-def _check_sharded(recipe: Recipe) -> None:
-    """What is not made for parameters of which each rank has a part."""
-    if recipe.ema is not None or recipe.optimizer != "adamw" or recipe.precision == "float16":
-        raise UsageError(
-            "parallel=fsdp goes with adamw, without ema and without float16", "change them, or use parallel=ddp"
-        )
+def spread(recipe: Recipe, model: Family, ranks: Ranks) -> None:
+    """Leaves this process its part of the model, where the recipe gives it one."""
+    match recipe.way:
+        case "fsdp":
+            from openbook.training.parallel_fsdp import shard
+
+            shard(model, ranks)
+        case "tensor" if ranks.mesh is not None:
+            from openbook.training.parallel_tensor import part
+
+            part(model, ranks.mesh)
+        case "pipeline" if ranks.mesh is not None:
+            from openbook.training.parallel_pipeline import Pipeline
+
+            ranks.pipeline = Pipeline(model, ranks.mesh, recipe.pipeline_schedule)
 
 
 def optimization_of(recipe: Recipe) -> Optimization:
@@ -198,7 +206,7 @@ class Run:
                 while self.loop.done < self.loop.pace.steps:
                     self.loop.model.train()
                     step = self.loop.step()
-                    fault_point(f"train.step.{self.ranks.rank}")
+                    fault_point(f"train.step.{self.ranks.process}")
                     evaluation = self._evaluate() if self._is_due(self.recipe.eval_every) else None
                     status = self._status(step, evaluation)
                     _write(status, log, events)
@@ -306,8 +314,8 @@ class Run:
         return best if best is not None and best.is_dir() else checkpoint.checkpoints(self.out)[-1]
 
     def _asking(self) -> Forgetting | None:
-        """One rank is enough, unless each has a part of the model only."""
-        return self.forgetting if self.ranks.is_first or self.recipe.parallel == "fsdp" else None
+        """One process is enough, unless each has a part of the model only."""
+        return self.forgetting if self.ranks.is_first or self.recipe.way != "ddp" else None
 
     def _tell_forgetting(self) -> None:
         """Of the model that the run leaves."""
@@ -373,9 +381,11 @@ def _told(run: Run) -> Iterator[None]:
     try:
         yield
     except Diverged as error:
-        path = dump_micros(run.out, run.loop.done, run.loop.micros, run.begun.tokenizer, run.ranks.rank)
+        path = dump_micros(run.out, run.loop.done, run.loop.micros, run.begun.tokenizer, run.ranks.process)
         raise RunStopped(f"{error.message}; what it read is in {path}", error.remedy) from None
     except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and is_lost(error):
+            raise run.ranks.lost(error) from None
         if not is_memory_error(error):
             raise
         raise RunStopped("the step does not fit into memory", memory_remedy(run.recipe, run.loop.model)) from None
