@@ -25,6 +25,12 @@ def test_overrides_win_over_environment_over_file_over_default(monkeypatch):
     assert load_settings(["max_wrong=0.4"]).max_wrong == 0.4
 
 
+@pytest.mark.parametrize("name", ["DATA", "BASE", "ENCODER", "ISA", "THREADS"])
+def test_what_recipes_and_the_processor_are_told_by_is_no_setting(monkeypatch, name):
+    monkeypatch.setenv(f"OPENBOOK_{name}", "/somewhere")
+    assert load_settings().max_wrong == 0.10
+
+
 def test_nested_keys_are_set_and_read():
     save_setting("models.local.url=http://127.0.0.1:11434/v1")
     save_setting("models.local.model=qwen3")

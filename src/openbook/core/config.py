@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from openbook.core.errors import UsageError
 from openbook.core.paths import home, replacing
 
-NOT_SETTINGS = frozenset({"HOME", "API_KEY", "FAULT", "DATA", "THREADS", "LIBRARY", "TRACEBACK"})
-"""`OPENBOOK_*` names with a meaning of their own."""
+NOT_SETTINGS = frozenset(
+    {"HOME", "API_KEY", "FAULT", "DATA", "BASE", "ENCODER", "THREADS", "ISA", "LIBRARY", "TRACEBACK"}
+)
+"""`OPENBOOK_*` names with a meaning of their own; DATA, BASE and ENCODER are what recipes name."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
