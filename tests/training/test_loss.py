@@ -27,6 +27,7 @@ def test_loss_and_gradients_are_those_of_torch(rows: int, bias: bool, seed: int)
     hidden, head, targets = made(rows, bias, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "CHUNK_BYTES", 20 * 4 * 301)
+        patch.setattr(losses, "LEAST_ROWS", 16)
         found = cross_entropy_sum(hidden, head, targets)
         (found / 7).backward()
     gradients = [hidden.grad, *(one.grad for one in head.parameters())]
@@ -45,6 +46,21 @@ def test_a_frozen_head_gets_no_gradient_and_costs_none() -> None:
     cross_entropy_sum(hidden, head, targets).backward()
     assert hidden.grad is not None
     assert head.weight.grad is None
+
+
+def test_a_second_backward_pass_is_refused_and_not_wrong() -> None:
+    hidden, head, targets = made(9)
+    found = cross_entropy_sum(hidden, head, targets)
+    found.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        found.backward()
+
+
+def test_chunks_of_a_large_vocabulary_are_not_small() -> None:
+    """Each is added to the gradient of the whole table."""
+    hidden, targets = torch.zeros(600, 2), torch.zeros(600, dtype=torch.int64)
+    sizes = [len(one) for one in losses._chunks(hidden, targets, 10**6, losses.LEAST_ROWS)[0]]
+    assert sizes == [256, 256, 88]
 
 
 def test_autocast_multiplies_in_bfloat16_and_sums_in_float32() -> None:
