@@ -11,6 +11,16 @@ from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_arrays, read_config, weight_files
 
 
+def test_bfloat16_is_read_as_float32_without_torch(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file as save_tensors
+
+    held = {"a": torch.randn(2, 3).bfloat16(), "b": torch.randn(4), "c": torch.arange(3), "d": torch.randn(2).half()}
+    save_tensors(held, tmp_path / "model.safetensors")
+    for name, array in read_arrays(tmp_path).items():
+        assert torch.equal(torch.from_numpy(array.copy()), held[name].float() if name == "a" else held[name])
+
+
 def test_shards_are_read_as_one(tmp_path: Path) -> None:
     save_file({"a": np.ones(2, np.float32)}, tmp_path / "1.safetensors")
     save_file({"b": np.zeros(3, np.float32)}, tmp_path / "2.safetensors")

@@ -72,10 +72,30 @@ def read_tensors(directory: Path) -> dict[str, Tensor]:
 
 
 def read_arrays(directory: Path) -> dict[str, NDArray[np.generic]]:
-    """All tensors as numpy arrays, without importing torch; bfloat16 checkpoints cannot be read so."""
+    """All tensors as numpy arrays, without importing torch; bfloat16, which numpy does not have, as float32."""
+    return _read(directory, load_arrays)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The tensors of a file, as `read_arrays` gives them."""
+    from safetensors import deserialize
     from safetensors.numpy import load_file
 
-    return _read(directory, load_file)
+    try:
+        return load_file(path)
+    except TypeError:  # a type that numpy does not have
+        parts = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        return {name: _array(said["dtype"], said["shape"], said["data"]) for name, said in parts}
+
+
+def _array(dtype: str, shape: list[int], data: bytes) -> NDArray[np.generic]:
+    import numpy as np
+
+    if dtype == "BF16":  # the upper half of a float32
+        wide = np.frombuffer(data, np.uint16).astype(np.uint32) << 16
+        return wide.view(np.float32).reshape(shape)
+    plain = {"F32": np.float32, "F16": np.float16, "F64": np.float64, "I64": np.int64, "I32": np.int32}
+    return np.frombuffer(data, plain[dtype]).reshape(shape)
 
 
 def _read(directory: Path, load_file: Callable[[Path], dict[str, T]]) -> dict[str, T]:

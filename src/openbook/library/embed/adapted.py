@@ -55,9 +55,9 @@ def open_reader(base: Path, adapter: Path | None = None, precision: Precision | 
     return Reader(found.encoder, weight, bias, open_backend(base), max_tokens(base))
 
 
-def max_tokens(directory: Path) -> int:
-    """That a checkpoint reads: what its tokenizer says, and no more than it has places for."""
+def max_tokens(directory: Path, base: Path | None = None) -> int:
+    """That a checkpoint, or an adapter over `base`, reads: what its tokenizer says, and no more than there are places for."""
     path = directory / "tokenizer_config.json"
     stated = read_json(path).get("model_max_length") if path.is_file() else None
-    positions = BertConfig.read(directory).max_positions
+    positions = BertConfig.read(base or directory).max_positions
     return min(int(stated), positions) if isinstance(stated, int | float) else positions

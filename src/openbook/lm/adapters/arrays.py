@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.adapters.peft_config import from_peft
 from openbook.lm.adapters.settings import LoraSettings
-from openbook.lm.checkpoint import read_json
+from openbook.lm.checkpoint import load_arrays, read_json
 
 Floats = NDArray[np.float32]
 _BEFORE = ("base_model.model.", "bert.")
@@ -52,11 +52,8 @@ def _plain(name: str) -> str:
 
 
 def _read(adapter: Path) -> dict[str, NDArray[np.generic]]:
-    from safetensors.numpy import load_file
-
     path = adapter / "adapter_model.safetensors"
     try:
-        found: dict[str, NDArray[np.generic]] = load_file(path)
+        return load_arrays(path)
     except Exception as error:  # safetensors raises its own class, KeyError and OSError
         raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the adapter again") from error
-    return found
