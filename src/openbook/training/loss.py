@@ -16,8 +16,8 @@ from openbook.lm.nn.linear import Linear
 CHUNK_BYTES = 32 * 2**20
 """Of float32 logits that are in memory at a time, unless `LEAST_ROWS` are more."""
 LEAST_ROWS = 256
-"""Of a chunk where the head is learned: each chunk is added to the gradient of the whole table, which takes longer than the products
-of a few rows (151,936 tokens, 896 wide: in chunks of 55 rows the loss took five times as long as its products alone)."""
+"""Of a chunk where the head is learned: each chunk is added to the gradient of the whole table, which takes longer than the
+products of a few rows (151,936 tokens, 896 wide: in chunks of 55 rows the loss took five times as long as its products alone)."""
 IGNORED = -100
 
 
