@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ _HERE = Path(__file__).resolve().parent
 
 
 def begun(folder: Path, jobs: Sequence[Mapping[str, Any]], processes: int = 2, **environment: str) -> list[Any]:
-    """The processes, each of which runs all of `jobs`: {"values": of a recipe, "resume": bool}."""
+    """The processes, each of which runs all of `jobs`: {"values": of a recipe, "resume": bool}, or "copy": the folder
+    into which it reads and writes the newest checkpoint of the run. "fails": [rank, step] where an error is raised; "lost_s":
+    after so long a silence a process is lost.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jobs.json").write_text(json.dumps(list(jobs)), "utf-8")
     base = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
@@ -68,10 +72,15 @@ def main(folder: Path, rank: int) -> None:
     count = int(os.environ["WORLD_SIZE"])
     for number, job in enumerate(json.loads((folder / "jobs.json").read_text("utf-8"))):
         store = dist.FileStore(str(folder / f"store-{number}"), count)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=timedelta(seconds=100))
+        lost = timedelta(seconds=job.get("lost_s", 100))
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=count, timeout=lost)
         try:
             recipe = recipe_of(job["values"])
-            outcome = train(recipe, resume=job.get("resume", False), watch=_say_number)
+            if "copy" in job:
+                _copy(recipe, Path(job["copy"]))
+                continue
+            fails = job["fails"][1] if job.get("fails", [None])[0] == rank else None
+            outcome = train(recipe, resume=job.get("resume", False), watch=partial(_watch, fails=fails))
         except OpenbookError as error:
             print(f"{type(error).__name__}: {error.message}; {error.remedy}", file=sys.stderr, flush=True)
             sys.exit(3)
@@ -79,8 +88,27 @@ def main(folder: Path, rank: int) -> None:
             sys.exit(130)
 
 
-def _say_number(status: Any) -> None:
+def _copy(recipe: Any, to: Path) -> None:
+    """The newest checkpoint of the recipe's run, read and written again."""
+    from openbook.training import checkpoint
+    from openbook.training.parallel import join_ranks, leave_ranks
+    from openbook.training.run import open_run
+
+    loop = open_run(recipe, join_ranks()).loop
+    checkpoint.resume(loop, checkpoint.checkpoints(Path(recipe.out))[-1])
+    checkpoint.save(loop, to, in_parts=recipe.checkpoint == "sharded")
+    loop.ranks.wait()
+    del loop
+    leave_ranks()
+
+
+def _watch(status: Any, fails: int | None) -> None:
+    """Says the number of the step; the one that `fails` raises."""
+    from openbook.core.errors import BadData
+
     print(status.step.number, flush=True)
+    if status.step.number == fails:
+        raise BadData("there are no rows left", "give more data")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A run on disk: checkpoints that appear whole or not at all, with all that a run needs to go on as if nothing had been.
 
 `RUN/step-00000200/`: a checkpoint directory like any other (`lm.load`), or an adapter's as PEFT reads it, and in `training/` the
-moments of the optimizer and what else is trained as safetensors, the rest as JSON. Generators are torch's own and the source's;
+moments of the optimizer and what else is trained as safetensors, the rest as JSON. Or all tensors in parts, as the processes have
+them (`parallel_checkpoint`); what a run leaves at its end is whole. Generators are torch's own and the source's;
 nothing else draws.
 """
 
@@ -11,7 +12,8 @@ import base64
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,13 @@ from openbook.lm.load import load_model, save_model
 from openbook.lm.state import fill
 from openbook.lm.stored import Stored
 from openbook.training.loop import Loop
-from openbook.training.parallel import is_sharded, whole
+from openbook.training.parallel import is_sharded, spread_as, whole
 
 _PREFIX = "step-"
 _STATE = "state.json"
+_PARTS = "training/parts"
+_WEIGHTS, _MOMENTS = "weights.", "moments."
+"""Before the names of tensors in parts."""
 
 
 def save(
@@ -44,50 +49,82 @@ def save(
     best: int | None = None,
     also: Callable[[Path], None] | None = None,
     notes: Mapping[str, Any] | None = None,
+    in_parts: bool = False,
 ) -> Path:
     """The checkpoint of the step that `loop` has done. Of the older ones the last `keep` - 1 stay, and that of step `best`.
 
-    `also` writes what else belongs to a checkpoint (a tokenizer) into it; `notes` are given back by `resume`. Every rank calls it
-    and gives its part of what is spread, the first one writes. OSError or ModelUnavailable where there is no room; then the
-    older ones are as they were.
+    `also` writes what else belongs to a checkpoint (a tokenizer) into it; `notes` are given back by `resume`. Every process calls
+    it. It gives its part of what is spread and the first one writes, or it writes its part itself (`in_parts`: then there is no
+    whole model in it). OSError or ModelUnavailable where there is no room; then the older ones are as they were.
     """
-    folder = run / f"{_PREFIX}{loop.done:08d}"
-    pipeline = loop.ranks.pipeline
-    model, moments = _whole_model(loop), {name: whole(one) for name, one in loop.optimizers.state().items()}
-    if pipeline is not None:
-        moments = pipeline.gathered(moments)
-    averages = None if loop.ema is None else {name: whole(one) for name, one in loop.ema.state().items()}
-    if not loop.ranks.is_first:
-        return folder
-    beside = run / f".{folder.name}.{os.getpid()}.part"
-    shutil.rmtree(beside, ignore_errors=True)
+    folder, ranks = run / f"{_PREFIX}{loop.done:08d}", loop.ranks
+    beside = run / f".{folder.name}.part"
+    write = _write_parts if in_parts else _write_whole
     try:
-        beside.mkdir(parents=True)
+        if ranks.is_first:
+            shutil.rmtree(beside, ignore_errors=True)
+            (beside / "training").mkdir(parents=True)
+        write(loop, beside)
+        if ranks.is_first:
+            _finish(loop, beside, folder, also, notes)
+    finally:
+        if ranks.is_first:
+            shutil.rmtree(beside, ignore_errors=True)
+    for old in checkpoints(run)[:-keep] if ranks.is_first else ():
+        if best is None or old.name != f"{_PREFIX}{best:08d}":
+            _remove(old)
+    return folder
+
+
+def _write_whole(loop: Loop[Any], beside: Path) -> None:
+    """The first process does, of what all have."""
+    moments = {name: whole(one) for name, one in loop.optimizers.state().items()}
+    if loop.ranks.pipeline is not None:
+        moments = loop.ranks.pipeline.gathered(moments)
+    averages = None if loop.ema is None else {name: whole(one) for name, one in loop.ema.state().items()}
+    with whole_model(loop) as model:
+        if not loop.ranks.is_first:
+            return
         save_trained(model, beside)
         inner = beside / "training"
-        inner.mkdir()
-        if also is not None:
-            also(beside)
         fault_point("train.saving")
         _write(inner / "optimizer.safetensors", moments)
         if adapter_names(model):
             _write(inner / "trained.safetensors", _trained(model))
         if averages is not None:
             _write(inner / "ema.safetensors", averages)
-        (inner / _STATE).write_text(json.dumps(_said(loop, notes)), "utf-8")
-        for path in (inner / _STATE, inner, beside):
-            sync(path)
-        _remove(folder)
-        fault_point("train.saving")
-        beside.rename(folder)
-        fault_point("train.saved")
-        sync(run)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    for old in checkpoints(run)[:-keep]:
-        if best is None or old.name != f"{_PREFIX}{best:08d}":
-            _remove(old)
-    return folder
+
+
+def _write_parts(loop: Loop[Any], beside: Path) -> None:
+    from openbook.training.parallel_checkpoint import write_parts
+
+    moments = {f"{_MOMENTS}{name}": one for name, one in loop.optimizers.state().items()}
+    if loop.ranks.is_first:
+        (beside / _PARTS).mkdir()
+    loop.ranks.wait()
+    fault_point("train.saving")
+    write_parts(beside / _PARTS, {f"{_WEIGHTS}{name}": one for name, one in loop.model.named_parameters()} | moments)
+
+
+def _finish(
+    loop: Loop[Any],
+    beside: Path,
+    folder: Path,
+    also: Callable[[Path], None] | None,
+    notes: Mapping[str, Any] | None,
+) -> None:
+    """What only the first process writes; then it has its name."""
+    if also is not None:
+        also(beside)
+    state = beside / "training" / _STATE
+    state.write_text(json.dumps(_said(loop, notes)), "utf-8")
+    for path in (state, state.parent, beside):
+        sync(path)
+    _remove(folder)
+    fault_point("train.saving")
+    beside.rename(folder)
+    fault_point("train.saved")
+    sync(folder.parent)
 
 
 def checkpoints(run: Path) -> list[Path]:
@@ -106,7 +143,7 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
     try:
         inner = folder / "training"
         said = json.loads((inner / _STATE).read_text("utf-8"))
-        moments = load_file(inner / "optimizer.safetensors")
+        moments = _moments(loop, folder)
         random = torch.frombuffer(bytearray(base64.b64decode(said["random"])), dtype=torch.uint8)
         fill_model(loop.model, folder)
         loop.optimizers.resume(moments)
@@ -125,9 +162,31 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
     return notes
 
 
+def _moments(loop: Loop[Any], folder: Path) -> dict[str, Tensor]:
+    """Of the optimizer; where they are in parts, the parts that belong here."""
+    if not (folder / _PARTS).is_dir():
+        return load_file(folder / "training" / "optimizer.safetensors")
+    from openbook.training.parallel_checkpoint import read_parts, shapes_of
+
+    parameters, found = dict(loop.model.named_parameters()), dict[str, Tensor]()
+    for name, shape in shapes_of(folder / _PARTS).items():
+        owner, _, kind = name.removeprefix(_MOMENTS).rpartition("/")
+        if name.startswith(_MOMENTS) and owner in parameters:
+            is_number = kind == "step"
+            found[name] = torch.zeros(()) if is_number else torch.zeros_like(parameters[owner], dtype=torch.float32)
+            if not is_number and shape != parameters[owner].shape:
+                raise KeyError(f"{name} has the shape {shape}")
+    read_parts(folder / _PARTS, found)
+    return {name.removeprefix(_MOMENTS): one for name, one in found.items()}
+
+
 def fill_model(model: Family, folder: Path) -> None:
     """What is trained, as it is in `folder`."""
-    if adapter_names(model):
+    if (folder / _PARTS).is_dir():
+        from openbook.training.parallel_checkpoint import read_parts
+
+        read_parts(folder / _PARTS, {f"{_WEIGHTS}{name}": one for name, one in model.named_parameters()})
+    elif adapter_names(model):
         _put(model, load_file(folder / "training" / "trained.safetensors"))
     elif is_sharded(model):
         from openbook.training.parallel_fsdp import plain_twin, put
@@ -139,13 +198,19 @@ def fill_model(model: Family, folder: Path) -> None:
         fill(model, Stored(folder))
 
 
-def _whole_model(loop: Loop[Any]) -> Family:
-    """In the first process; another one has a part, or nothing."""
+@contextmanager
+def whole_model(loop: Loop[Any]) -> Iterator[Family]:
+    """In the first process a model that can be saved; another one has a part, or nothing. Every one has to ask for it."""
     if not is_sharded(loop.model):
-        return loop.model
-    from openbook.training.parallel_fsdp import whole_model
+        yield loop.model
+        return
+    from openbook.training.parallel_fsdp import gathered_model, unsharded
 
-    return whole_model(loop.model, loop.ranks)
+    if adapter_names(loop.model):
+        with unsharded(loop.model):
+            yield loop.model
+    else:
+        yield gathered_model(loop.model, loop.ranks)
 
 
 def save_trained(model: Family, directory: Path) -> None:
@@ -192,7 +257,7 @@ def _put(model: Family, tensors: dict[str, Tensor]) -> None:
     """KeyError where one is missing."""
     for name, one in model.named_parameters():
         if one.requires_grad:
-            one.copy_(tensors[name])
+            one.copy_(spread_as(tensors[name].to(one.dtype), one))
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from openbook.training.adamw8bit import AdamW8bit
+from openbook.training.parallel import spread_as
 
 Kind = Literal["adamw", "adamw8bit", "muon"]
 _MOMENTS = (
@@ -111,7 +112,7 @@ class Optimizers:
             by_name.setdefault(name, {})[entry] = value
         with torch.no_grad():
             for _, master in self.masters:
-                master.copy_(_spread(by_name[self.names[id(master)]].pop(_MASTER), master))
+                master.copy_(spread_as(by_name[self.names[id(master)]].pop(_MASTER), master))
         for part in self.parts:
             for group in part.param_groups:
                 for parameter in group["params"]:
@@ -124,7 +125,7 @@ class Optimizers:
         if moments and set(moments) not in own:
             raise KeyError(f"{self.names[id(parameter)]} has no moments of {type(part).__name__}")
         if moments:
-            part.state[parameter] = {name: _spread(one, parameter) for name, one in moments.items()}
+            part.state[parameter] = {name: spread_as(one, parameter) for name, one in moments.items()}
 
 
 def _adamw(parameters: list[nn.Parameter], settings: Optimization) -> torch.optim.Optimizer:
@@ -137,15 +138,6 @@ def _adamw(parameters: list[nn.Parameter], settings: Optimization) -> torch.opti
     if settings.kind == "adamw8bit":
         return AdamW8bit(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps)
     return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True)
-
-
-def _spread(tensor: Tensor, other: Tensor) -> Tensor:
-    """`tensor` over ranks where `other` is."""
-    if not hasattr(other, "full_tensor"):
-        return tensor
-    from openbook.training.parallel_fsdp import like
-
-    return like(tensor, other)
 
 
 def _is_hidden(name: str, parameter: nn.Parameter) -> bool:

@@ -179,6 +179,16 @@ def own_part(tensor: Tensor) -> Tensor:
     return found
 
 
+def spread_as(tensor: Tensor, other: Tensor) -> Tensor:
+    """A whole `tensor` spread over ranks as `other` is, of which every rank has it whole; as it is where `other` is not."""
+    if not hasattr(other, "full_tensor") or hasattr(tensor, "full_tensor") or tensor.ndim == 0:
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(other, DTensor)
+    return distribute_tensor(tensor, other.device_mesh, other.placements, src_data_rank=None)
+
+
 class Elsewhere(nn.Module):
     """Stands where a module was that another process has: what comes in goes out."""
 

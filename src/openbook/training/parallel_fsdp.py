@@ -7,24 +7,22 @@ Source: Rajbhandari et al. 2020, https://arxiv.org/abs/1910.02054 (ZeRO, stage 3
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
-from openbook.core.errors import UsageError
-from openbook.lm.adapters.slot import find_table
 from openbook.lm.families.base import Family
 from openbook.lm.load import empty_model
 from openbook.training.compiling import layers_of
-from openbook.training.parallel import Ranks, whole
+from openbook.training.parallel import Ranks, spread_as, whole
 
 
 def shard(model: Family, ranks: Ranks) -> None:
-    """Spreads the parameters over the ranks, each layer by itself and what is left together. UsageError where that cannot be."""
-    if find_table(model) is not None:
-        raise UsageError("parallel=fsdp trains whole models", "use parallel=ddp for adapters: they are small")
+    """Spreads the parameters over the ranks, each layer by itself and what is left together."""
     mesh = init_device_mesh(model.device.type, (ranks.world_size,))
     for layer in layers_of(model):
         fully_shard(layer, mesh=mesh)
@@ -36,15 +34,21 @@ def shard(model: Family, ranks: Ranks) -> None:
     ranks.gradients_are_summed = True
 
 
-def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """`tensor` spread as `other` is."""
-    if not isinstance(other, DTensor) or tensor.ndim == 0:
-        return tensor
-    return distribute_tensor(tensor, other.device_mesh, other.placements)
+@contextmanager
+def unsharded(model: Family) -> Iterator[None]:
+    """While the block runs, every rank has all of the parameters."""
+    parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for one in parts:
+        one.unshard()
+    try:
+        yield
+    finally:
+        for one in parts:
+            one.reshard()
 
 
 @torch.no_grad()
-def whole_model(model: Family, ranks: Ranks) -> Family:
+def gathered_model(model: Family, ranks: Ranks) -> Family:
     """A plain model with the same weights, in the first process; every one has to ask for it."""
     here: dict[str, Tensor] = dict(model.named_parameters())
     if ranks.pipeline is not None:
@@ -63,7 +67,7 @@ def put(model: Family, filled: Family) -> None:
     """The weights of a plain model into the sharded one."""
     own = dict(filled.named_parameters())
     for name, one in model.named_parameters():
-        one.copy_(like(own[name].to(one.dtype), one))
+        one.copy_(spread_as(own[name].to(one.dtype), one))
 
 
 def plain_twin(model: Family) -> Family:

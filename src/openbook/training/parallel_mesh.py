@@ -5,13 +5,15 @@ In reading order: what a recipe asks for; the ranks in that layout; what each wa
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import NamedTuple
 
+import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from openbook.core.errors import UsageError
-from openbook.training.parallel import Ranks
+from openbook.training.parallel import LOST_S, Ranks
 from openbook.training.recipe import Recipe
 
 
@@ -45,20 +47,33 @@ def laid_out(recipe: Recipe, ranks: Ranks) -> Ranks:
     check_way(recipe, layout)
     if layout.shares == 1:
         return ranks
-    mesh = init_device_mesh("cpu", (layout.data, layout.shares), mesh_dim_names=("data", layout.way))
+    mesh = _mesh(layout)
+    is_one = layout.data == 1
     return Ranks(
-        mesh.get_local_rank("data"),
+        0 if is_one else mesh.get_local_rank("data"),
         layout.data,
         process=dist.get_rank(),
         processes=ranks.processes,
-        group=mesh.get_group("data"),
-        mesh=mesh[layout.way],
+        group=None if is_one else mesh.get_group("data"),
+        mesh=mesh if is_one else mesh[layout.way],
     )
+
+
+def _mesh(layout: Layout) -> DeviceMesh:
+    """Axes "data" (where there are several copies) and the way of the layout. Neighbours share a copy."""
+    places = torch.arange(layout.data * layout.shares).view(layout.data, layout.shares)
+    if layout.data == 1:
+        return init_device_mesh("cpu", (layout.shares,), mesh_dim_names=(layout.way,))
+    lost = timedelta(seconds=LOST_S)  # a new group would wait for half an hour
+    groups = [dist.new_subgroups_by_enumeration(axis.tolist(), timeout=lost)[0] for axis in (places.t(), places)]
+    return DeviceMesh.from_group(groups, "cpu", mesh=places, mesh_dim_names=("data", layout.way))
 
 
 def check_way(recipe: Recipe, layout: Layout) -> None:
     """UsageError names what is not made for a model of which each process has a part."""
     way = layout.way
+    if recipe.checkpoint == "sharded" and way not in ("fsdp", "tensor"):
+        raise UsageError(f"checkpoint=sharded goes with parallel=fsdp or tensor, not {way}", "checkpoint=whole")
     if way == "ddp":
         return
     if recipe.ema is not None or recipe.optimizer != "adamw" or recipe.precision == "float16":
@@ -66,6 +81,7 @@ def check_way(recipe: Recipe, layout: Layout) -> None:
             f"parallel={way} goes with adamw, without ema and without float16", "change them, or use parallel=ddp"
         )
     if way == "fsdp":
+        _check_adapter(recipe)
         return
     if recipe.adapter is not None:
         raise UsageError(f"parallel={way} trains whole models", "use parallel=ddp or fsdp for adapters")
@@ -75,6 +91,16 @@ def check_way(recipe: Recipe, layout: Layout) -> None:
         raise UsageError(f"parallel={way} is not compiled", "compile=false, or use parallel=ddp")
     if way == "pipeline":
         _check_pipeline(recipe, layout)
+
+
+def _check_adapter(recipe: Recipe) -> None:
+    part = recipe.adapter
+    if part is not None and part.kind not in ("lora", "dora", "houlsby"):
+        raise UsageError(
+            f"parallel=fsdp trains lora, dora and houlsby, not {part.kind}", "use parallel=ddp: adapters are small"
+        )
+    if part is not None and recipe.checkpoint == "sharded":
+        raise UsageError("an adapter is saved whole: it is small", "checkpoint=whole")
 
 
 def _check_pipeline(recipe: Recipe, layout: Layout) -> None:

@@ -84,6 +84,10 @@ class Recipe(Part):
     compile: bool = False
     eval_every: int | None = Field(default=None, ge=1, description="steps; none: at the end")
     save_every: int | None = Field(default=None, ge=1, description="steps; none: at the end")
+    checkpoint: Literal["whole", "sharded"] = Field(
+        default="whole",
+        description="sharded: with fsdp and tensor, each process writes its part; the last model is whole",
+    )
     keep: int = Field(default=2, ge=1, description="checkpoints that stay, beside the best")
     early_stopping: int | None = Field(default=None, ge=1, description="evaluations without a better one that end it")
     ema: float | None = Field(default=None, gt=0, lt=1, description="decay of an average of the weights")
@@ -100,6 +104,8 @@ class Recipe(Part):
             raise ValueError("early_stopping needs data.eval or data.eval_share")
         if self.adapter is not None and self.model.path is None:
             raise ValueError("an adapter needs a trained base: give model.path")
+        if isinstance(self.parallel, MeshPart) and self.parallel.tensor > 1 and self.parallel.pipeline > 1:
+            raise ValueError("parallel is tensor or pipeline, not both; each goes with data")
         if self.continual.is_on and (self.model.path is None or self.adapter is not None):
             raise ValueError(
                 "continual holds weights of a trained model (model.path); an adapter leaves them as they are"

@@ -109,12 +109,6 @@ class MeshPart(Part):
     tensor: int = Field(default=1, ge=1)
     pipeline: int = Field(default=1, ge=1)
 
-    @model_validator(mode="after")
-    def _one_of_two(self) -> MeshPart:
-        if self.tensor > 1 and self.pipeline > 1:
-            raise ValueError("parallel: tensor or pipeline, not both; each goes with data")
-        return self
-
 
 class RerankPart(Part):
     """Of objective `rerank`. A row of a batch is a group: a query, its positive, and negatives, which are never parted."""

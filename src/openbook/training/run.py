@@ -280,8 +280,17 @@ class Run:
     def _save(self) -> None:
         if self.loop.done != self.saved:
             notes, best = {"best": asdict(self.best)}, self.best.step
+            in_parts = self.recipe.checkpoint == "sharded"
             try:
-                checkpoint.save(self.loop, self.out, keep=self.recipe.keep, best=best, also=self._beside, notes=notes)
+                checkpoint.save(
+                    self.loop,
+                    self.out,
+                    keep=self.recipe.keep,
+                    best=best,
+                    also=self._beside,
+                    notes=notes,
+                    in_parts=in_parts,
+                )
             except (OSError, ModelUnavailable, SafetensorError) as error:
                 raise RunStopped(f"step {self.loop.done} could not be saved: {error}", GO_ON) from None
             self.saved = self.loop.done
@@ -303,7 +312,9 @@ class Run:
         if step is not None and not has_evaluated and (evaluation := self._evaluate()) is not None:
             _write(self._status(step, evaluation), log, events, only_evaluation=True)
         self._save()
-        if self.ranks.is_first:
+        if self.recipe.checkpoint == "sharded":
+            self._join_parts()
+        elif self.ranks.is_first:
             self._write_model()
         self._tell_forgetting()
         self.ranks.wait()
@@ -343,17 +354,34 @@ class Run:
 
     def _write_model(self) -> None:
         """`OUT/model`, whole or as it was."""
-        chosen = self._chosen()
-        beside = self.out / f".{MODEL}.part"
-        shutil.rmtree(beside, ignore_errors=True)
+        chosen, beside = self._chosen(), self._fresh_place()
         if self.loop.ema is None:
-            shutil.copytree(chosen, beside, ignore=shutil.ignore_patterns("training"))
+            shutil.copytree(chosen, beside, ignore=shutil.ignore_patterns("training"), dirs_exist_ok=True)
         else:
-            beside.mkdir()
             self.loop.ema.resume(load_file(chosen / "training" / "ema.safetensors"))
             with self.loop.ema.in_place():
                 checkpoint.save_trained(self.loop.model, beside)
             self._with_model(beside)
+        self._put_in_place(beside)
+
+    def _join_parts(self) -> None:
+        """`OUT/model` of a checkpoint in parts; every process reads its own, and the first one writes all of them."""
+        checkpoint.fill_model(self.loop.model, self._chosen())
+        with checkpoint.whole_model(self.loop) as model:
+            if self.ranks.is_first:
+                beside = self._fresh_place()
+                checkpoint.save_trained(model, beside)
+                self._with_model(beside)
+                self._put_in_place(beside)
+        checkpoint.fill_model(self.loop.model, checkpoint.checkpoints(self.out)[-1])
+
+    def _fresh_place(self) -> Path:
+        beside = self.out / f".{MODEL}.part"
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        return beside
+
+    def _put_in_place(self, beside: Path) -> None:
         shutil.rmtree(self.out / MODEL, ignore_errors=True)
         beside.rename(self.out / MODEL)
 
