@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +66,8 @@ def _chunks(
     hidden: Tensor, targets: Tensor, vocabulary: int, least: int = 16
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     rows = max(CHUNK_BYTES // (4 * vocabulary), least)
-    return torch.split(hidden, rows), torch.split(targets, rows)
+    size = math.ceil(len(targets) / max(round(len(targets) / rows), 1)) or 1  # alike: no small one is left over
+    return torch.split(hidden, size), torch.split(targets, size)
 
 
 class _CrossEntropySum(torch.autograd.Function):
