@@ -50,7 +50,7 @@ def head_of(recipe: Recipe) -> tuple[HeadName, int] | None:
     if recipe.objective != "classifier":
         return HEADS_OF.get(recipe.objective)
     if len(recipe.classifier.labels) < 2:
-        raise UsageError("a classifier needs two labels or more", "e.g. classifier.labels=[no, yes]")
+        raise UsageError("a classifier needs two labels or more", "e.g. classifier.labels=[bad, good]")
     return "ForSequenceClassification", len(recipe.classifier.labels)
 
 

@@ -23,6 +23,21 @@ def test_rows_are_read_with_what_they_have(tmp_path: Path) -> None:
     assert str(found) == "2 queries with 1 negatives"
 
 
+def test_each_positive_of_a_row_is_a_group(tmp_path: Path) -> None:
+    """As other tools write them, and `openbook data convert --to pairs`."""
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        {"query": "when?", "positives": ["in May", "in spring"], "negatives": ["in Rome"]},
+        {"query": "a", "pos": ["b"], "neg": "c"},
+    ]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), "utf-8")
+    assert read_groups([path]).rows == [
+        Group("when?", "in May", ("in Rome",)),
+        Group("when?", "in spring", ("in Rome",)),
+        Group("a", "b", ("c",)),
+    ]
+
+
 def test_a_packed_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(GOOD).encode()))
@@ -32,7 +47,7 @@ def test_a_packed_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     ["{", "[]", "3", '{"query": "a"}', '{"query": "", "positive": "b"}', '{"query": "a", "positive": "b", "negatives": [3]}',
-     '{"query": "a", "positive": "b", "negatives": "c"}', "[" * 100_000],
+     '{"query": "a", "positives": []}', '{"query": "a", "positive": "b", "negatives": {"c": 1}}', "[" * 100_000],
 )  # fmt: skip
 def test_a_line_that_is_no_group_is_counted_and_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "rows.jsonl"

@@ -76,6 +76,15 @@ def test_strangers_are_of_other_documents() -> None:
     assert all(len(group.negatives) == 2 for group in flat(lonely.next_step()))
 
 
+def test_another_positive_of_the_same_query_is_no_stranger() -> None:
+    named = {"negatives": 0, "batch_size": 2, "micro_batch_size": 2, "seed": 3}
+    rows = [Group("when?", "in May"), Group("when?", "in spring"), Group("where?", "in Rome")]
+    drawn = flat([part for _ in range(9) for part in GroupSource(rows, list, strangers=1, **named).next_step()])
+    for _ in range(9):
+        drawn += flat(GroupSource(rows, list, strangers=1, **{**named, "seed": len(drawn)}).next_step())
+    assert {one.negatives for one in drawn if one.query == "when?"} == {("in Rome",)}
+
+
 def test_what_is_held_out_is_always_the_same() -> None:
     shown = flat(list(evaluated_groups(ROWS, list, negatives=1, most=9)))
     assert [one.query for one in shown] == [one.query for one in ROWS[:9]]

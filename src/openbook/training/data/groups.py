@@ -1,7 +1,8 @@
 """Groups for embedders and rerankers: a query, the passage that answers it, and passages that do not.
 
-A JSONL file, a row a group: `{"query": TEXT, "positive": TEXT, "negatives": [TEXT, ...], "title": TEXT}`; negatives and title
-may be missing, other keys are left alone. `openbook data mine` writes such files.
+A JSONL file of the form `pairs` (`formats`): `{"query": TEXT, "positive": TEXT, "negatives": [TEXT, ...], "title": TEXT}`;
+negatives and title may be missing, other keys are left alone. A row with several `positives` is a group for each of them.
+`openbook data mine` writes such files.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from openbook.core.errors import BadData
+from openbook.training.data.formats import rows_of
+from openbook.training.data.row import Pair
 
 MOST_BROKEN = 20
 """Lines that are no group; with more a file is refused."""
@@ -50,15 +53,13 @@ def read_groups(paths: Iterable[Path]) -> Groups:
     named = list(paths)
     for path in named:
         for number, line in _lines(path):
-            group = _group(line)
-            if group is None:
+            found = _groups(line)
+            if not found:
                 broken.append(f"{path.name}:{number}")
                 _check_broken(broken)
-                continue
-            texts = (known.setdefault(one, one) for one in group.negatives)
-            rows.append(
-                group._replace(positive=known.setdefault(group.positive, group.positive), negatives=tuple(texts))
-            )
+            for group in found:
+                texts = tuple(known.setdefault(one, one) for one in group.negatives)
+                rows.append(group._replace(positive=known.setdefault(group.positive, group.positive), negatives=texts))
     if not rows:
         raise BadData(
             f"there is no group in {', '.join(map(str, named))}", 'write lines {"query", "positive", "negatives"}'
@@ -81,18 +82,18 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise BadData(f"{path} cannot be read: {error}", "check the path") from None
 
 
-def _group(line: str) -> Group | None:
+def _groups(line: str) -> list[Group]:
+    """One for each positive; none of a line that is no group."""
     try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict):
-        return None
-    query, positive, negatives = row.get("query"), row.get("positive"), row.get("negatives") or []
-    texts = [query, positive, *(negatives if isinstance(negatives, list) else [None])]
-    if not all(isinstance(one, str) and one.strip() for one in texts):
-        return None
-    return Group(str(query), str(positive), tuple(map(str, negatives)), str(row.get("title") or ""))
+        record: Any = json.loads(line)
+        (row,) = rows_of(record, "pairs")
+    except (ValueError, TypeError, RecursionError):
+        return []
+    assert isinstance(row, Pair)
+    if not all(one.strip() for one in (row.query, *row.positives, *row.negatives)):
+        return []
+    title = str(record.get("title") or "")
+    return [Group(row.query, positive, row.negatives, title) for positive in row.positives]
 
 
 def _check_broken(broken: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def check_labels(rows: Sequence[LabelledRow], labels: Sequence[str]) -> None:
     if unknown := [label for label in known_labels(rows) if label not in labels]:
         raise BadData(
             f"the data has the label {unknown[0]!r}, which classifier.labels does not name",
-            f"classifier.labels=[{', '.join(known_labels(rows))}]",
+            f"classifier.labels={json.dumps(known_labels(rows), ensure_ascii=False)}",
         )
 
 

@@ -71,9 +71,18 @@ class GroupSource(Generic[M]):
         left = self._strangers
         for place in draw.integers(len(self._groups), size=_TRIES * left).tolist():
             other = self._groups[place]
-            if left and other.positive != group.positive and (not group.title or other.title != group.title):
+            if left and _is_strange(other, group):
                 left -= 1
                 yield other.positive
+
+
+def _is_strange(other: Group, group: Group) -> bool:
+    """Another positive of the same query is none."""
+    return (
+        other.positive != group.positive
+        and other.query != group.query
+        and (not group.title or other.title != group.title)
+    )
 
 
 def evaluated_groups(
