@@ -5,6 +5,7 @@ In reading order: what a recipe asks for; the ranks in that layout; what each wa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -65,7 +66,8 @@ def _mesh(layout: Layout) -> DeviceMesh:
     if layout.data == 1:
         return init_device_mesh("cpu", (layout.shares,), mesh_dim_names=(layout.way,))
     lost = timedelta(seconds=LOST_S)  # a new group would wait for half an hour
-    groups = [dist.new_subgroups_by_enumeration(axis.tolist(), timeout=lost)[0] for axis in (places.t(), places)]
+    begin: Callable[..., tuple[dist.ProcessGroup, object]] = dist.new_subgroups_by_enumeration
+    groups = [begin(axis.tolist(), timeout=lost)[0] for axis in (places.t(), places)]
     return DeviceMesh.from_group(groups, "cpu", mesh=places, mesh_dim_names=("data", layout.way))
 
 
