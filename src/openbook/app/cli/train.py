@@ -14,6 +14,7 @@ from openbook.app.cli.options import JsonOption, print_json, visible
 
 if TYPE_CHECKING:
     from openbook.core.progress import Progress
+    from openbook.training.parallel import Ranks
     from openbook.training.recipe import Recipe
     from openbook.training.run import Outcome, Status
 
@@ -90,12 +91,25 @@ def runs(
 
 
 def _check(recipe: Recipe) -> None:
+    from openbook.training.parallel import join_ranks, leave_ranks
+
+    ranks = join_ranks()
+    try:
+        _checked(recipe, ranks)
+    finally:
+        leave_ranks()
+
+
+def _checked(recipe: Recipe, ranks: Ranks) -> None:
+    """What holds the ranks is gone when this returns."""
     from openbook.training.check import check_run
-    from openbook.training.parallel import Ranks
     from openbook.training.run import open_run
 
-    run = open_run(recipe, Ranks(), progress=_progress())
-    check_run(run, lambda line: print(visible(line)))
+    def say(line: str) -> None:
+        if ranks.is_first:
+            print(visible(line))
+
+    check_run(open_run(recipe, ranks, progress=_progress()), say)
 
 
 def _run(recipe: Recipe, resume: bool, *, is_quiet: bool) -> Outcome:
