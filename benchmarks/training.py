@@ -290,7 +290,7 @@ def curve(bench: Bench) -> None:
     lines = sum(1 for _ in bench.samples.open())
     chosen = random.Random(SEED).sample(range(lines), steps * size)
     order = [chosen[at : at + size] for at in range(0, len(chosen), size)]
-    case = Case("30m", 0, 512, steps, 0)
+    case = Case("30m", 1_024, 512, steps, 0)
     ours = bench.run(bench.ours(case, order=order, precision="float32"), "30m openbook, curve")
     plain = {"bf16": False, "gradient_checkpointing": False}
     theirs = bench.run(bench.theirs(case, order=order, samples=size, **plain), "30m trl, curve")
