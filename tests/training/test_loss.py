@@ -27,6 +27,7 @@ def test_loss_and_gradients_are_those_of_torch(rows: int, bias: bool, seed: int)
     hidden, head, targets = made(rows, bias, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "CHUNK_BYTES", 20 * 4 * 301)
+        patch.setattr(losses, "GROUP_BYTES", 50 * 4 * 301)
         patch.setattr(losses, "LEAST_ROWS", 16)
         found = cross_entropy_sum(hidden, head, targets)
         (found / 7).backward()
@@ -56,11 +57,11 @@ def test_a_second_backward_pass_is_refused_and_not_wrong() -> None:
         found.backward()
 
 
-def test_chunks_of_a_large_vocabulary_are_not_small_and_alike() -> None:
+def test_groups_of_a_large_vocabulary_are_not_small_and_alike() -> None:
     """Each is added to the gradient of the whole table."""
-    hidden, targets = torch.zeros(600, 2), torch.zeros(600, dtype=torch.int64)
-    sizes = [len(one) for one in losses._chunks(hidden, targets, 10**6, losses.LEAST_ROWS)[0]]
-    assert sizes == [300, 300]
+    assert losses._group_rows(600, row_bytes=10**9) == 300
+    assert losses._group_rows(600, row_bytes=1) == 600
+    assert losses._group_rows(0, row_bytes=1) == 1
 
 
 def test_autocast_multiplies_in_bfloat16_and_sums_in_float32() -> None:

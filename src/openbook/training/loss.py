@@ -15,10 +15,11 @@ from torch.utils.checkpoint import checkpoint
 from openbook.lm.nn.linear import Linear
 
 CHUNK_BYTES = 32 * 2**20
-"""Of float32 logits that are in memory at a time, unless `LEAST_ROWS` are more."""
-LEAST_ROWS = 256
-"""Of a chunk where the head is learned: each chunk is added to the gradient of the whole table, which takes longer than the
-products of a few rows (151,936 tokens, 896 wide: in chunks of 55 rows the loss took five times as long as its products alone)."""
+"""Of float32 logits that are in memory at a time."""
+GROUP_BYTES, LEAST_ROWS = 128 * 2**20, 256
+"""Of logits in the format of the products, which are a few large ones: each group is added to the gradient of the whole table,
+which takes longer than the products of a few rows (151,936 tokens, 896 wide: in groups of 55 rows the loss took five times as
+long as its products alone). A group has `LEAST_ROWS` at least."""
 IGNORED = -100
 
 
@@ -62,12 +63,15 @@ def _vocabulary(head: nn.Module) -> int:
     return max((one.shape[0] for one in head.parameters() if one.ndim == 2), default=2**16)
 
 
-def _chunks(
-    hidden: Tensor, targets: Tensor, vocabulary: int, least: int = 16
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    rows = max(CHUNK_BYTES // (4 * vocabulary), least)
-    size = math.ceil(len(targets) / max(round(len(targets) / rows), 1)) or 1  # alike: no small one is left over
-    return torch.split(hidden, size), torch.split(targets, size)
+def _chunks(hidden: Tensor, targets: Tensor, vocabulary: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    rows = max(CHUNK_BYTES // (4 * vocabulary), 16)
+    return torch.split(hidden, rows), torch.split(targets, rows)
+
+
+def _group_rows(rows: int, row_bytes: int) -> int:
+    """Of each of some groups that are alike, so that no small one is left over."""
+    most = max(GROUP_BYTES // row_bytes, LEAST_ROWS)
+    return math.ceil(rows / max(round(rows / most), 1)) or 1
 
 
 class _CrossEntropySum(torch.autograd.Function):
@@ -78,30 +82,22 @@ class _CrossEntropySum(torch.autograd.Function):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden.dtype
         with torch.autocast(hidden.device.type, enabled=False):
             table = weight.to(dtype)
-            by_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-            is_learned, by_weight = ctx.needs_input_grad[1], None
+            needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+            by_hidden = torch.empty_like(hidden) if needs_hidden else None
+            by_weight: Tensor | None = None
             total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-            begin = 0
-            for own, wanted in zip(
-                *_chunks(hidden, targets, len(weight), LEAST_ROWS if is_learned else 64), strict=True
-            ):
-                rows = own.to(dtype)
-                logits = (rows @ table.t()).float()  # (m, V)
-                known = logits.gather(1, wanted[:, None])[:, 0]
-                high = logits.amax(dim=1, keepdim=True)
-                shares = logits.sub_(high).exp_()
-                sums = shares.sum(dim=1, keepdim=True)
-                total += (sums.log() + high)[:, 0].sum() - known.sum()
-                if by_hidden is not None or is_learned:
-                    shares.div_(sums)
-                    shares.scatter_add_(1, wanted[:, None], shares.new_full((len(wanted), 1), -1.0))
-                    gradient = shares.to(dtype)
-                    if by_hidden is not None:
-                        by_hidden[begin : begin + len(own)] = (gradient @ table).to(hidden.dtype)
-                    if is_learned:
-                        added = gradient.t() @ rows  # (V, E)
-                        by_weight = added.float() if by_weight is None else by_weight.add_(added)
-                begin += len(own)
+            size = _group_rows(len(targets), table.itemsize * len(table))
+            for begin in range(0, len(targets), size):
+                rows = hidden[begin : begin + size].to(dtype)
+                logits = rows @ table.t()  # (m, V)
+                total += _to_gradient(logits, targets[begin : begin + size], needs_hidden or needs_weight)
+                if by_hidden is not None:
+                    by_hidden[begin : begin + size] = logits @ table
+                if needs_weight:
+                    added = logits.t() @ rows  # (V, E)
+                    by_weight = added.float() if by_weight is None else by_weight.add_(added)
+            if needs_weight and by_weight is None:
+                by_weight = torch.zeros_like(weight, dtype=torch.float32)
         ctx.gradients = by_hidden, by_weight
         ctx.weight_dtype = weight.dtype
         return total
@@ -117,3 +113,20 @@ class _CrossEntropySum(torch.autograd.Function):
             None if by_weight is None else by_weight.mul_(upstream).to(ctx.weight_dtype),
             None,
         )
+
+
+def _to_gradient(logits: Tensor, targets: Tensor, needs_gradient: bool) -> Tensor:
+    """The loss, () float32. `logits` (m, V) become its gradient, softmax(logits) - one_hot(targets)."""
+    total = torch.zeros((), dtype=torch.float32, device=logits.device)
+    for part, wanted in zip(*_chunks(logits, targets, logits.shape[1]), strict=True):
+        wide = part.float()
+        known = wide.gather(1, wanted[:, None])[:, 0]
+        high = wide.amax(dim=1, keepdim=True)
+        shares = wide.sub_(high).exp_()
+        sums = shares.sum(dim=1, keepdim=True)
+        total += (sums.log() + high)[:, 0].sum() - known.sum()
+        if needs_gradient:
+            shares.div_(sums)
+            shares.scatter_add_(1, wanted[:, None], shares.new_full((len(wanted), 1), -1.0))
+            part.copy_(shares)
+    return total
