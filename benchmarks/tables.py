@@ -413,6 +413,97 @@ def _guesses(one: dict[str, float]) -> list[str]:
     return [*speeds, f"{one['ratio']:.2f}", share, f"{one['proposed']:,}"]
 
 
+def training(found: dict[str, Any], language: Language) -> str:
+    """Speed, memory, what each technique buys, the loss curve, and the small recipe."""
+    parts = []
+    names = {
+        "speed30": say(language, "30M, steps of 4,096 tokens", "30M，每步 4,096 词元"),
+        "speed05": say(language, "Qwen2.5-0.5B's shape, steps of 1,024", "Qwen2.5-0.5B 的形状，每步 1,024 词元"),
+        "speed05_lora": say(language, "the same, LoRA", "同上，LoRA"),
+    }
+    head = [
+        say(language, "tokens/s, padding not counted", "词元/秒，不计填充"),
+        say(language, "system", "系统"),
+        say(language, "tokens/s", "词元/秒"),
+        say(
+            language, "openbook's ratio, median of the rounds [least, most]", "openbook 的比值，各轮中位数 [最小, 最大]"
+        ),
+        say(language, "peak memory, GiB", "峰值内存，GiB"),
+    ]
+    rows: list[Row] = []
+    for key, title in names.items():
+        for name, speed in found.get(key, {}).get("tokens_per_s", {}).items():
+            ratio = found[key]["ratios"].get(name)
+            of_it = f"{ratio['ratio']:.2f} [{ratio['least']:.2f}, {ratio['most']:.2f}]" if ratio else "–"
+            rows.append([title, name, f"{speed:,.0f}", of_it, f"{found[key]['peak_bytes'][name] / 2**30:.2f}"])
+    if rows:
+        parts.append(table(head, rows))
+    peak = found.get("peak_giga_ops", {}).get("bfloat16")
+    shares = [
+        f"{names[key]}: {found[key]['giga_ops']:,} GFLOP/s, {found[key]['giga_ops'] / peak:.0%}"
+        for key in ("speed30", "speed05")
+        if peak and key in found
+    ]
+    if shares:
+        parts.append(
+            say(language, f"Of the measured peak of {peak:,.0f} GFLOP/s: ", f"占实测峰值 {peak:,.0f} GFLOP/s：")
+            + "; ".join(shares)
+            + "."
+        )
+    if "memory" in found:
+        peers = list(next(iter(found["memory"].values()))["shares"])
+        parts.append(
+            table(
+                [say(language, "peak memory, share of", "峰值内存之比"), *peers],
+                [
+                    [name, *(f"{one['shares'][peer]:.2f}" if peer in one["shares"] else "–" for peer in peers)]
+                    for name, one in found["memory"].items()
+                ],
+            )
+        )
+    if "ablation" in found:
+        parts.append(
+            table(
+                [
+                    say(language, "30M, one thing changed", "30M，只改一项"),
+                    say(language, "tokens/s", "词元/秒"),
+                    say(language, "of the first", "与首行之比"),
+                    say(language, "peak memory, GiB", "峰值内存，GiB"),
+                ],
+                [
+                    [name, f"{one['tokens_per_s']:,.0f}", f"{one['of_all']:.2f}", f"{one['peak_bytes'] / 2**30:.2f}"]
+                    for name, one in found["ablation"].items()
+                ],
+            )
+        )
+    if "curve" in found:
+        apart, steps = 100 * found["curve"]["largest"], found["curve"]["steps"]
+        parts.append(
+            say(
+                language,
+                f"The losses of {steps} steps on the same batches in float32 are at most {apart:.2g} % from TRL's.",
+                f"相同批次、float32，{steps} 步的损失与 TRL 相差至多 {apart:.2g} %。",
+            )
+        )
+    if "tiny" in found:
+        tiny = {name: one for name, one in found["tiny"].items() if name != "steps"}
+        columns = [say(language, "held-out loss", "验证损失"), say(language, "steps, s", "各步，秒")]
+        parts.append(
+            table(
+                [
+                    f"pretrain-llama-tiny, {found['tiny']['steps']:,} " + say(language, "steps", "步"),
+                    *columns,
+                    say(language, "process, s", "进程，秒"),
+                ],
+                [
+                    [name, f"{one['loss']:.3f}", f"{one['steps_s']:.1f}", f"{one['process_s']:.1f}"]
+                    for name, one in tiny.items()
+                ],
+            )
+        )
+    return "\n\n".join(parts)
+
+
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
     ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", answers),
@@ -451,6 +542,7 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ..
         "推测解码（`benchmarks/speculation.py`）",
         speculation,
     ),
+    ("training", "Training (`benchmarks/training.py`)", "训练（`benchmarks/training.py`）", training),
 )
 
 
