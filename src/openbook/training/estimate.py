@@ -8,9 +8,11 @@ from functools import partial
 import torch
 
 from openbook.lm.families.base import Family, Head
+from openbook.lm.load import empty_model
 from openbook.lm.memory import Memory, training_memory
 from openbook.training.adamw8bit import BLOCK
 from openbook.training.loss import cross_entropy_sum
+from openbook.training.parallel import is_sharded
 from openbook.training.recipe import Recipe
 
 _RUNTIME_BYTES = 400 * 2**20
@@ -21,8 +23,9 @@ def estimate(recipe: Recipe, model: Family, rows: int) -> Memory:
     """Of a step whose forward passes read `rows` rows of `max_seq_len` tokens.
 
     With gradient checkpointing the inputs of all layers are kept, and one layer at a time is whole. Products in 16 bits keep less
-    than is said here.
+    than is said here. Of a model that is spread over processes: what one with the whole would take.
     """
+    model = empty_model(model.raw_config(), "the model that is trained") if is_sharded(model) else model
     context, rows = recipe.max_seq_len, rows * sequences_of_row(recipe)
     counted = torch.zeros(context * rows, dtype=torch.int64)
     head: Head | None = partial(cross_entropy_sum, targets=counted) if model.head_over == "tokens" else None
