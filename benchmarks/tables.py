@@ -414,13 +414,31 @@ def _guesses(one: dict[str, float]) -> list[str]:
 
 
 def training(found: dict[str, Any], language: Language) -> str:
-    """Speed, memory, what each technique buys, the loss curve, and the small recipe."""
-    parts = []
+    """Speed, memory, what each technique buys, the loss curve, and the small recipe: those that have been measured."""
+    parts = [
+        _training_speed(found, language),
+        _training_memory(found.get("memory", {}), language),
+        _ablation(found.get("ablation", {}), language),
+        _curve(found.get("curve", {}), language),
+        _tiny_recipe(found.get("tiny", {}), language),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _training_speed(found: dict[str, Any], language: Language) -> str:
     names = {
         "speed30": say(language, "30M, steps of 4,096 tokens", "30M，每步 4,096 词元"),
         "speed05": say(language, "Qwen2.5-0.5B's shape, steps of 1,024", "Qwen2.5-0.5B 的形状，每步 1,024 词元"),
         "speed05_lora": say(language, "the same, LoRA", "同上，LoRA"),
     }
+    rows: list[Row] = []
+    for key, title in names.items():
+        for name, speed in found.get(key, {}).get("tokens_per_s", {}).items():
+            ratio = found[key]["ratios"].get(name)
+            of_it = f"{ratio['ratio']:.2f} [{ratio['least']:.2f}, {ratio['most']:.2f}]" if ratio else "–"
+            rows.append([title, name, f"{speed:,.0f}", of_it, f"{found[key]['peak_bytes'][name] / 2**30:.2f}"])
+    if not rows:
+        return ""
     head = [
         say(language, "tokens/s, padding not counted", "词元/秒，不计填充"),
         say(language, "system", "系统"),
@@ -430,78 +448,69 @@ def training(found: dict[str, Any], language: Language) -> str:
         ),
         say(language, "peak memory, GiB", "峰值内存，GiB"),
     ]
-    rows: list[Row] = []
-    for key, title in names.items():
-        for name, speed in found.get(key, {}).get("tokens_per_s", {}).items():
-            ratio = found[key]["ratios"].get(name)
-            of_it = f"{ratio['ratio']:.2f} [{ratio['least']:.2f}, {ratio['most']:.2f}]" if ratio else "–"
-            rows.append([title, name, f"{speed:,.0f}", of_it, f"{found[key]['peak_bytes'][name] / 2**30:.2f}"])
-    if rows:
-        parts.append(table(head, rows))
-    peak = found.get("peak_giga_ops", {}).get("bfloat16")
-    shares = [
+    peak = found["peak_giga_ops"]["bfloat16"]
+    shares = "; ".join(
         f"{names[key]}: {found[key]['giga_ops']:,} GFLOP/s, {found[key]['giga_ops'] / peak:.0%}"
         for key in ("speed30", "speed05")
-        if peak and key in found
+        if key in found
+    )
+    of_peak = say(language, f"Of the measured peak of {peak:,.0f} GFLOP/s: ", f"占实测峰值 {peak:,.0f} GFLOP/s：")
+    return f"{table(head, rows)}\n\n{of_peak}{shares}."
+
+
+def _training_memory(found: dict[str, Any], language: Language) -> str:
+    if not found:
+        return ""
+    peers = list(next(iter(found.values()))["shares"])
+    rows = [
+        [name, *(f"{one['shares'][peer]:.2f}" if peer in one["shares"] else "–" for peer in peers)]
+        for name, one in found.items()
     ]
-    if shares:
-        parts.append(
-            say(language, f"Of the measured peak of {peak:,.0f} GFLOP/s: ", f"占实测峰值 {peak:,.0f} GFLOP/s：")
-            + "; ".join(shares)
-            + "."
-        )
-    if "memory" in found:
-        peers = list(next(iter(found["memory"].values()))["shares"])
-        parts.append(
-            table(
-                [say(language, "peak memory, share of", "峰值内存之比"), *peers],
-                [
-                    [name, *(f"{one['shares'][peer]:.2f}" if peer in one["shares"] else "–" for peer in peers)]
-                    for name, one in found["memory"].items()
-                ],
-            )
-        )
-    if "ablation" in found:
-        parts.append(
-            table(
-                [
-                    say(language, "30M, one thing changed", "30M，只改一项"),
-                    say(language, "tokens/s", "词元/秒"),
-                    say(language, "of the first", "与首行之比"),
-                    say(language, "peak memory, GiB", "峰值内存，GiB"),
-                ],
-                [
-                    [name, f"{one['tokens_per_s']:,.0f}", f"{one['of_all']:.2f}", f"{one['peak_bytes'] / 2**30:.2f}"]
-                    for name, one in found["ablation"].items()
-                ],
-            )
-        )
-    if "curve" in found:
-        apart, steps = 100 * found["curve"]["largest"], found["curve"]["steps"]
-        parts.append(
-            say(
-                language,
-                f"The losses of {steps} steps on the same batches in float32 are at most {apart:.2g} % from TRL's.",
-                f"相同批次、float32，{steps} 步的损失与 TRL 相差至多 {apart:.2g} %。",
-            )
-        )
-    if "tiny" in found:
-        tiny = {name: one for name, one in found["tiny"].items() if name != "steps"}
-        columns = [say(language, "held-out loss", "验证损失"), say(language, "steps, s", "各步，秒")]
-        parts.append(
-            table(
-                [
-                    f"pretrain-llama-tiny, {found['tiny']['steps']:,} " + say(language, "steps", "步"),
-                    *columns,
-                    say(language, "process, s", "进程，秒"),
-                ],
-                [
-                    [name, f"{one['loss']:.3f}", f"{one['steps_s']:.1f}", f"{one['process_s']:.1f}"]
-                    for name, one in tiny.items()
-                ],
-            )
-        )
-    return "\n\n".join(parts)
+    return table([say(language, "peak memory as a share of that of", "峰值内存与其之比"), *peers], rows)
+
+
+def _ablation(found: dict[str, Any], language: Language) -> str:
+    if not found:
+        return ""
+    head = [
+        say(language, "30M, one thing changed", "30M，只改一项"),
+        say(language, "tokens/s", "词元/秒"),
+        say(language, "of the first", "与首行之比"),
+        say(language, "peak memory, GiB", "峰值内存，GiB"),
+    ]
+    rows = [
+        [name, f"{one['tokens_per_s']:,.0f}", f"{one['of_all']:.2f}", f"{one['peak_bytes'] / 2**30:.2f}"]
+        for name, one in found.items()
+    ]
+    return table(head, rows)
+
+
+def _curve(found: dict[str, Any], language: Language) -> str:
+    if not found:
+        return ""
+    apart, steps = f"{100 * found['largest']:.2g} %", found["steps"]
+    return say(
+        language,
+        f"The losses of {steps} steps on the same batches in float32 are at most {apart} from TRL's.",
+        f"相同批次、float32，{steps} 步的损失与 TRL 相差至多 {apart}。",
+    )
+
+
+def _tiny_recipe(found: dict[str, Any], language: Language) -> str:
+    if not found:
+        return ""
+    head = [
+        f"pretrain-llama-tiny, {found['steps']:,} " + say(language, "steps", "步"),
+        say(language, "held-out loss", "验证损失"),
+        say(language, "steps, s", "各步，秒"),
+        say(language, "process, s", "进程，秒"),
+    ]
+    rows = [
+        [name, f"{one['loss']:.3f}", f"{one['steps_s']:.1f}", f"{one['process_s']:.1f}"]
+        for name, one in found.items()
+        if name != "steps"
+    ]
+    return table(head, rows)
 
 
 PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
