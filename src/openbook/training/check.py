@@ -22,6 +22,7 @@ from openbook.training.data.overview import marked
 from openbook.training.estimate import estimate, total_bytes
 from openbook.training.evaluate import Evaluation, evaluate
 from openbook.training.loop import Loop, tokens_of
+from openbook.training.parallel import is_sharded
 from openbook.training.sources.step import Shown, Tokens
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 GUESS_TOLERANCE = 0.1
 """Share of ln V by which the loss of a fresh model may differ from that of a guess."""
+GUESS_LEAST = 1.0
+"""Nats by which it may at any rate: a tied table likes the token that it stands on, which shows among a few characters."""
 _SHOWN_TOKENS = 400
 
 
@@ -48,7 +51,8 @@ def first_checks(loop: Loop[Any], begun: Begun, task: Task) -> Iterator[str]:
     found = evaluate(loop.model, loop.objective, micros[:1], loop.ranks, loop.pace.precision)
     yield f"loss before training: {found.loss:.4f}"
     guess = math.log(loop.model.config.vocab_size)
-    if begun.is_fresh and task.begins_at_guess and abs(found.loss - guess) > GUESS_TOLERANCE * guess:
+    most = max(GUESS_TOLERANCE * guess, GUESS_LEAST)
+    if begun.is_fresh and task.begins_at_guess and abs(found.loss - guess) > most:
         raise RunStopped(
             f"a fresh model has a loss of {found.loss:.3f}, a guess among its tokens {guess:.3f}",
             "its first weights or its targets are wrong: look at them with `openbook train --check`",
@@ -105,8 +109,13 @@ def check_run(run: Run, say: Callable[[str], None]) -> None:
     needed = total_bytes(estimate(recipe, loop.model, rows))
     there = available_bytes()
     weights = sum(one.numel() * one.element_size() for one in loop.model.parameters())
-    say(f"memory: {needed / 1e9:.2f} GB by the estimate" + (f", {there / 1e9:.2f} GB are free" if there else ""))
-    if there is not None and needed - weights > there:
+    is_spread = is_sharded(loop.model)
+    say(
+        f"memory: {needed / 1e9:.2f} GB by the estimate"
+        + (" if one process had the whole model" if is_spread else "")
+        + (f", {there / 1e9:.2f} GB are free" if there else "")
+    )
+    if there is not None and not is_spread and needed - weights > there:
         from openbook.training.stopped import memory_remedy
 
         raise RunStopped("a step does not fit into memory", memory_remedy(recipe, loop.model))
