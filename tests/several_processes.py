@@ -41,7 +41,7 @@ def begun(folder: Path, jobs: Sequence[Mapping[str, Any]], processes: int = 2, *
     ]
 
 
-def ended(started: Sequence[Any], timeout_s: float = 240) -> list[tuple[int, str]]:
+def ended(started: Sequence[Any], timeout_s: float = 600) -> list[tuple[int, str]]:
     """(exit status, all that it said) of each; those that are left when the time is over are killed."""
     found = []
     try:

@@ -135,6 +135,21 @@ def test_a_resumed_run_is_the_same_to_the_bit(again: Path, way: str) -> None:
     assert_same_tensors(again / way / "model", again / f"{way}-again" / "model", "model.safetensors")
 
 
+@pytest.mark.slow
+def test_one_process_goes_on_from_parts_and_leaves_a_whole_model(again: Path) -> None:
+    """Its model is the best one, which may be in parts still."""
+    out = again / "goes-on"
+    shutil.copytree(again / "fsdp-sharded", out)
+    shutil.rmtree(out / "model")
+    shutil.rmtree(out / LAST)
+    train(recipe_of(of(again, "goes-on")), resume=True)
+    assert losses(out) == pytest.approx(losses(again / "one"), abs=1e-5)
+    assert not (out / LAST / "training" / "parts").exists()
+    expected, found = (load_file(one / "model" / "model.safetensors") for one in (again / "one", out))
+    for key, tensor in expected.items():
+        torch.testing.assert_close(found[key], tensor, rtol=0, atol=1e-4)
+
+
 LORA = {"kind": "lora", "r": 4}
 
 

@@ -132,6 +132,11 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in run.glob(f"{_PREFIX}*") if (path / "training" / _STATE).is_file())
 
 
+def is_in_parts(folder: Path) -> bool:
+    """Whether its tensors are as the processes had them, without a whole model."""
+    return (folder / _PARTS).is_dir()
+
+
 def step_of(folder: Path) -> int:
     return int(folder.name.removeprefix(_PREFIX))
 
@@ -164,7 +169,7 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
 
 def _moments(loop: Loop[Any], folder: Path) -> dict[str, Tensor]:
     """Of the optimizer; where they are in parts, the parts that belong here."""
-    if not (folder / _PARTS).is_dir():
+    if not is_in_parts(folder):
         return load_file(folder / "training" / "optimizer.safetensors")
     from openbook.training.parallel_checkpoint import read_parts, shapes_of
 
@@ -182,7 +187,7 @@ def _moments(loop: Loop[Any], folder: Path) -> dict[str, Tensor]:
 
 def fill_model(model: Family, folder: Path) -> None:
     """What is trained, as it is in `folder`."""
-    if (folder / _PARTS).is_dir():
+    if is_in_parts(folder):
         from openbook.training.parallel_checkpoint import read_parts
 
         read_parts(folder / _PARTS, {f"{_WEIGHTS}{name}": one for name, one in model.named_parameters()})

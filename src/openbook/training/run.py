@@ -312,7 +312,7 @@ class Run:
         if step is not None and not has_evaluated and (evaluation := self._evaluate()) is not None:
             _write(self._status(step, evaluation), log, events, only_evaluation=True)
         self._save()
-        if self.recipe.checkpoint == "sharded":
+        if checkpoint.is_in_parts(self._chosen()):
             self._join_parts()
         elif self.ranks.is_first:
             self._write_model()
