@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -27,6 +26,7 @@ HEADS: dict[str, tuple[HeadName, int]] = {
     "nsp-en": ("ForNextSentencePrediction", 2),
 }
 MOST_BYTES = 6_000_000
+LOG_EVERY = 20
 
 
 def main() -> None:
@@ -53,9 +53,13 @@ def ship(adapter: Path, name: str, out: Path) -> int:
     save_file(tensors, out / "adapter_model.safetensors", said)
     config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    for beside in ("recipe.yaml", "log.jsonl"):
-        if (adapter.parent / beside).is_file():
-            shutil.copy(adapter.parent / beside, out / beside)
+    (out / "adapter_model.safetensors").chmod(0o644)
+    run = adapter.parent
+    settings = (run / "recipe.yaml").read_text("utf-8").splitlines()
+    (out / "recipe.yaml").write_text("\n".join(one for one in settings if not one.startswith("out:")) + "\n", "utf-8")
+    rows = (json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines())
+    kept = [json.dumps(row) for row in rows if "eval_loss" in row or row["step"] % LOG_EVERY == 0]
+    (out / "log.jsonl").write_text("\n".join(kept) + "\n", "utf-8")
     size = sum(path.stat().st_size for path in out.iterdir())
     assert size <= MOST_BYTES, f"{size:,} bytes are more than {MOST_BYTES:,}"
     return size

@@ -25,6 +25,7 @@ from openbook.training.recipe_parts import (
     MaskedPart,
     MeshPart,
     ModelPart,
+    NextSentencePart,
     Part,
     ReaderPart,
     RerankPart,
@@ -52,6 +53,7 @@ class Recipe(Part):
     rerank: RerankPart = RerankPart()
     contrastive: ContrastivePart = ContrastivePart()
     reader: ReaderPart = ReaderPart()
+    next_sentence: NextSentencePart = NextSentencePart()
     classifier: ClassifierPart = ClassifierPart()
     continual: ContinualPart = ContinualPart()
     forgetting: ForgettingPart | bool = Field(

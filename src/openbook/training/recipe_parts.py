@@ -208,6 +208,12 @@ class ContrastivePart(Part):
         return self
 
 
+class NextSentencePart(Part):
+    """Of objective `next_sentence`. Held-out pairs are always of one document."""
+
+    strangers: float = Field(default=0.5, ge=0, le=1, description="share of the wrong pairs that are of two documents")
+
+
 class ClassifierPart(Part):
     """Of objective `classifier`."""
 

@@ -63,10 +63,13 @@ def _sentences(paragraphs: Iterable[str]) -> list[list[str]]:
     return [kept for one in said if (kept := [sentence for sentence in one if sentence])]
 
 
-def continuation(writing: Writing, place: int, random: Random) -> Continuation:
+def continuation(
+    writing: Writing, place: int, random: Random, others: Sequence[Writing] = (), strangers: float = 0.0
+) -> Continuation:
     """A pair whose first passage is of paragraph `place`, which is not the last one; as often next as not.
 
-    Each passage has one to `MOST_SENTENCES` sentences. What is not next is of a paragraph that is neither of the two.
+    Each passage has one to `MOST_SENTENCES` sentences. What is not next is of a paragraph that is neither of the two, or, as
+    often as `strangers` says, of one of the `others`.
     """
     paragraphs = writing.paragraphs
     own = paragraphs[place]
@@ -76,8 +79,11 @@ def continuation(writing: Writing, place: int, random: Random) -> Continuation:
     if random.random() < 0.5:
         following = own[cut:] or paragraphs[place + 1]
         return Continuation(first, " ".join(following[:after]), IS_NEXT)
-    others = [number for number in range(len(paragraphs)) if number not in (place, place + 1)]
-    other = paragraphs[random.choice(others)]
+    if others and random.random() < strangers:
+        other = random.choice(random.choice(others).paragraphs)
+    else:
+        apart = [number for number in range(len(paragraphs)) if number not in (place, place + 1)]
+        other = paragraphs[random.choice(apart)]
     begin = random.randrange(len(other)) if cut < len(own) else 0
     return Continuation(first, " ".join(other[begin : begin + after]), IS_NOT)
 

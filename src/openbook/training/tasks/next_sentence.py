@@ -36,7 +36,8 @@ def next_sentence_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progr
     if not train or (recipe.has_evaluation and not held):
         raise BadData("there are too few documents to hold some of them out", "give data.eval=FILE, or more data")
     micro = recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size)
-    draw, count = drawing(train, tokenizer, recipe.max_seq_len, recipe.seed)
+    strangers = recipe.next_sentence.strangers
+    draw, count = drawing(train, tokenizer, recipe.max_seq_len, recipe.seed, strangers)
     shown, most = drawing(held, tokenizer, recipe.max_seq_len, recipe.seed)
     source = LabelledSource(
         draw,
@@ -65,14 +66,16 @@ def next_sentence_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progr
     )
 
 
-def drawing(writings: list[Writing], tokenizer: Tokenizer, max_seq_len: int, seed: int) -> tuple[Draw, int]:
+def drawing(
+    writings: list[Writing], tokenizer: Tokenizer, max_seq_len: int, seed: int, strangers: float = 0.0
+) -> tuple[Draw, int]:
     """How a pair is drawn, and the number of paragraphs that have one behind them."""
     places = [(one, place) for one in writings for place in range(len(one.paragraphs) - 1)]
     layout = PairLayout.of(tokenizer.backend)
 
     def draw(epoch: int, number: int) -> Sample:
         writing, place = places[number]
-        first, second, label = continuation(writing, place, Random(f"{seed} {epoch} {number}"))
+        first, second, label = continuation(writing, place, Random(f"{seed} {epoch} {number}"), writings, strangers)
         before, after = tokenizer.encode_batch([first, second], add_special_tokens=False)
         return Sample(*layout.join(*fitted(before, after, max_seq_len - layout.specials)), label)
 
