@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from openbook.lm.nn.attend import Probabilities, attend
 from openbook.lm.nn.batch import Batch, Run
-from openbook.lm.nn.linear import Linear, plus
+from openbook.lm.nn.linear import Linear, plus, rounded
 from openbook.lm.nn.norm import RmsNorm
 from openbook.lm.nn.paged import PagedCache
 from openbook.lm.nn.rope import Rotation, rotate
@@ -99,6 +99,7 @@ class Attention(nn.Module):
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
         if self.qkv is None:
+            x = rounded(x)
             parts = [self.q(x), self.k(x), self.v(x)]
         else:
             parts = list(self.qkv(x).split([count * self.head_dim for count in heads], dim=-1))

@@ -33,3 +33,11 @@ class Packed(nn.Module):
 def plus(layer: nn.Module, x: Tensor, other: Tensor) -> Tensor:
     """other + layer(x): the end of a residual branch."""
     return layer.plus(x, other) if isinstance(layer, Packed) else other + layer(x)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """`x` as a product under autocast reads it: rounded once for all products that read it, and kept once for
+    the backward pass."""
+    kind = x.device.type
+    is_wider = x.dtype is torch.float32 and torch.is_autocast_enabled(kind)
+    return x.to(torch.get_autocast_dtype(kind)) if is_wider else x

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openbook.lm.nn.activation import Activation
-from openbook.lm.nn.linear import Linear
+from openbook.lm.nn.linear import Linear, rounded
 
 
 class Mlp(nn.Module):
@@ -37,6 +37,7 @@ class GatedMlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (N, E) -> (N, E)."""
+        x = rounded(x)
         return self.down(activate(self.gate(x), self.activation) * self.up(x))  # type: ignore[no-any-return]
 
 
