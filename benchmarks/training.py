@@ -55,7 +55,7 @@ class Case:
     warmup: int = 1
 
 
-CASES = {"30m": Case("30m", 4_096, 512, 12, 2), "0.5b": Case("0.5b", 1_024, 512, 4)}
+CASES = {"30m": Case("30m", 4_096, 512, 6, 2), "0.5b": Case("0.5b", 1_024, 512, 4)}
 BEST = {"packing": True, "gradient_checkpointing": False}
 """Of TRL. Both ways to pack are tried: without a mask between samples ("wrapped"), and with one ("bfd")."""
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -285,8 +285,8 @@ def memory(bench: Bench) -> None:
 
 
 def curve(bench: Bench) -> None:
-    """The same 8 samples a step in both, in float32: how far the losses are apart."""
-    steps, size = bench.steps or 200, 8
+    """The same 4 samples a step in both, in float32: how far the losses are apart."""
+    steps, size = bench.steps or 200, 4
     lines = sum(1 for _ in bench.samples.open())
     chosen = random.Random(SEED).sample(range(lines), steps * size)
     order = [chosen[at : at + size] for at in range(0, len(chosen), size)]
