@@ -61,6 +61,19 @@ def test_the_losses_are_those_of_one_process(folder: Path, way: str) -> None:
         assert found == pytest.approx(expected, abs=1e-5), name
 
 
+def test_a_process_without_a_held_out_row_reads_beside_the_others(tmp_path: Path) -> None:
+    """Of one row for two processes: where each has a part of the parameters, nobody's forward pass ends without all."""
+    few = {
+        "data": {"train": str(text_file(tmp_path)), "eval_share": 0.1, "layout": "windows", "eval_rows": 1},
+        "steps": 2,
+    }
+    train(recipe_of(of(tmp_path, "one", **few, eval_every=2)))
+    several_processes.run(tmp_path / "two", [{"values": of(tmp_path, "fsdp", **few, eval_every=2, parallel="fsdp")}])
+    expected, found = (losses(tmp_path / out, "eval_loss") for out in ("one", "fsdp"))
+    assert len(expected) == 1
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.fixture(scope="module")
 def copies(folder: Path) -> Path:
     """The checkpoint of one process, read by two and written by them, whole or in parts; the parts read in another way."""

@@ -11,7 +11,7 @@ import torch
 
 from openbook.lm.families.base import Family
 from openbook.training.objectives.objective import Objective
-from openbook.training.parallel import Ranks
+from openbook.training.parallel import Ranks, is_sharded
 from openbook.training.precision import products_in
 
 M = TypeVar("M")
@@ -28,9 +28,18 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: Family, objective: Objective[M], micros: Iterable[M], ranks: Ranks, precision: str = "float32"
+    model: Family,
+    objective: Objective[M],
+    micros: Iterable[M],
+    ranks: Ranks,
+    precision: str = "float32",
+    spare: M | None = None,
 ) -> Evaluation:
-    """Leaves the model in the mode it was in, and draws nothing, so that a run with it is the run without it."""
+    """Leaves the model in the mode it was in, and draws nothing, so that a run with it is the run without it.
+
+    `spare`: what a rank reads beside the others when it has fewer micro-batches, where each has a part of the parameters only:
+    nobody's forward pass ends without all. It does not count.
+    """
     was_training = model.training
     model.eval()
     total, weight = 0.0, 0.0
@@ -40,6 +49,11 @@ def evaluate(
             seen = list(micros)
             total, sums = ranks.pipeline.looked(objective, seen, precision)
             weight, micros = sum(map(objective.weight, seen)), ()
+        if spare is not None and is_sharded(model):
+            micros = list(micros)
+            for _ in range(int(ranks.max(len(micros))) - len(micros)):
+                with products_in(precision, model.device):
+                    objective.loss(model, spare)
         for micro in micros:
             with products_in(precision, model.device):
                 found = objective.loss(model, micro)

@@ -267,7 +267,8 @@ class Run:
 
     def _evaluated(self) -> Evaluation:
         loop = self.loop
-        return evaluate(loop.model, loop.objective, self.task.held_out(), self.ranks, loop.pace.precision)
+        spare = loop.micros[0] if loop.micros else None
+        return evaluate(loop.model, loop.objective, self.task.held_out(), self.ranks, loop.pace.precision, spare)
 
     def _ending(self, evaluation: Evaluation | None, is_asked: bool) -> str:
         patience = self.recipe.early_stopping
