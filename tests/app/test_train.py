@@ -183,6 +183,15 @@ def test_shards_of_a_model_are_the_model(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_recipe_for_several_processes_is_checked_in_them(cli: Cli, tmp_path: Path) -> None:
+    path = written(tmp_path, parallel="fsdp")
+    checked = torchrun(path, "--check")
+    assert checked.count("12 steps of 64 tokens") == 1
+    cli("train", "--check", path, code=2)
+    assert "torchrun" in cli.errors
+
+
+@pytest.mark.slow
 def test_a_rank_that_is_lost_ends_the_others_with_the_reason(tmp_path: Path) -> None:
     path = written(tmp_path, steps=100_000, eval_every=None, save_every=None)
     done = torchrun(path, code=1, OPENBOOK_FAULT="train.step.1:3")

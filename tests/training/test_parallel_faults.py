@@ -43,10 +43,12 @@ def until(started: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_process_that_is_killed_ends_the_other_with_the_reason(tmp_path: Path, way: str) -> None:
+@pytest.mark.parametrize("point", ["train.passes.1:3", pytest.param("train.step.1:3", marks=_slow)])
+def test_a_process_that_is_killed_ends_the_other_with_the_reason(tmp_path: Path, way: str, point: str) -> None:
+    """Within a step, while the other one waits for what it should send, and between two steps."""
     job = {"values": endless(tmp_path, way)}
     (first, said), (second, _) = several_processes.ended(
-        several_processes.begun(tmp_path / "jobs", [job], OPENBOOK_FAULT="train.step.1:3")
+        several_processes.begun(tmp_path / "jobs", [job], OPENBOOK_FAULT=point)
     )
     assert second == -signal.SIGKILL
     assert first == 3, said

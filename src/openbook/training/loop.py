@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from openbook.core.errors import RunStopped
+from openbook.core.faults import fault_point
 from openbook.lm.families.base import Family
 from openbook.training.ema import Ema
 from openbook.training.objectives.continual import Penalty
@@ -113,6 +114,7 @@ class Loop(Generic[M]):
         """The sum of the loss, and the metrics, over all ranks; each parameter has its gradient."""
         factor = (self.scaler.factor if self.scaler is not None else 1.0) / weight
         micros, pipeline = self._prepared(), self.ranks.pipeline
+        fault_point(f"train.passes.{self.ranks.process}")
         if pipeline is None:
             total, sums = self._passes(micros, factor)
         else:
