@@ -118,7 +118,9 @@ def documents(path: Path, count: int = 12, seed: int = 0) -> Path:
 
 def test_a_next_sentence_model_learns_and_scores(tmp_path: Path) -> None:
     data = {"train": str(documents(tmp_path / "a.jsonl", 80)), "eval": str(documents(tmp_path / "b.jsonl", 10, 1))}
-    done = train(recipe(tmp_path, objective="next_sentence", data=data, steps=200, eval_every=200, batch_size=32, lr=3e-3))
+    done = train(
+        recipe(tmp_path, objective="next_sentence", data=data, steps=200, eval_every=200, batch_size=32, lr=3e-3)
+    )
     assert _log(tmp_path)[0]["loss"] == pytest.approx(0.69, abs=0.1)
     assert _log(tmp_path)[-1]["eval_accuracy"] > 0.8
     assert done.model is not None
