@@ -34,6 +34,14 @@ class Order:
         self.place = Place(epoch, position) if position < self.count else Place(epoch + 1, 0)
         return taken
 
+    def step(self, size: int) -> list[tuple[int, int]]:
+        """The next `size` samples with the epoch of each, on into the next epochs."""
+        drawn: list[tuple[int, int]] = []
+        while len(drawn) < size:
+            epoch = self.place.epoch
+            drawn += [(epoch, one) for one in self.take(size - len(drawn))]
+        return drawn
+
     def _of(self, epoch: int) -> NDArray[np.int64]:
         if self._known is None or self._known[0] != epoch:
             draw = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, epoch]))

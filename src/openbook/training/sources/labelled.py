@@ -59,11 +59,7 @@ class LabelledSource:
         self._rank, self._world_size = rank, world_size
 
     def next_step(self) -> list[Labelled]:
-        drawn: list[tuple[int, int]] = []
-        while len(drawn) < self._batch_size:
-            epoch = self._order.place.epoch
-            drawn += [(epoch, one) for one in self._order.take(self._batch_size - len(drawn))]
-        mine = drawn[self._rank :: self._world_size]
+        mine = self._order.step(self._batch_size)[self._rank :: self._world_size]
         parts = [mine[at : at + self._micro] for at in range(0, len(mine), self._micro)]
         return [labelled([self._draw(*one) for one in part]) for part in parts]
 

@@ -118,11 +118,7 @@ class Questions:
         return len(self.kept)
 
     def next_step(self) -> list[Asked]:
-        drawn: list[tuple[int, int]] = []
-        while len(drawn) < self._batch_size:
-            epoch = self._order.place.epoch
-            drawn += [(epoch, one) for one in self._order.take(self._batch_size - len(drawn))]
-        mine = drawn[self._rank :: self._world_size]
+        mine = self._order.step(self._batch_size)[self._rank :: self._world_size]
         parts = [mine[at : at + self._micro] for at in range(0, len(mine), self._micro)]
         return [asked_of([self._drawn(epoch, self.kept[one]) for epoch, one in part], self._layout) for part in parts]
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from functools import partial
-
 from openbook.core.errors import BadData, UsageError
 from openbook.core.progress import Progress
 from openbook.lm.tokenizers.pair_layout import PairLayout
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.data.labelled import LabelledRow, check_labels, known_labels, read_labelled
 from openbook.training.data.receipt import Receipt
-from openbook.training.objectives.labels import Labels
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
-from openbook.training.sources.labelled import Draw, LabelledSource, Sample, evaluated_labelled
+from openbook.training.sources.labelled import Draw, Sample
+from openbook.training.tasks.labelled import labelled_task
 from openbook.training.tasks.next_sentence import fitted
 from openbook.training.tasks.task import Task
 
@@ -34,32 +31,9 @@ def classifier_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress
         if not train or not held:
             raise BadData("there are too few rows to hold some of them out", "give data.eval=FILE, or more data")
     check_labels([*train, *held], recipe.classifier.labels)
-    micro = recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size)
-    source = LabelledSource(
-        _drawing(recipe, train, tokenizer),
-        len(train),
-        batch_size=recipe.batch_size,
-        micro_batch_size=micro,
-        seed=recipe.seed,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
-    return Task(
-        source,
-        Labels(),
-        partial(
-            evaluated_labelled,
-            _drawing(recipe, held, tokenizer),
-            len(held),
-            micro,
-            most=recipe.data.eval_rows,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-        ),
-        len(train),
-        begins_at_guess=False,
-        notes=(f"{receipt.rows:,} rows, {receipt.broken:,} broken; labels: {', '.join(known_labels(train))}",),
-    )
+    note = f"{receipt.rows:,} rows, {receipt.broken:,} broken; labels: {', '.join(known_labels(train))}"
+    learned, shown = ((_drawing(recipe, rows, tokenizer), len(rows)) for rows in (train, held))
+    return labelled_task(recipe, ranks, learned, shown, note)
 
 
 def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> Draw:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from functools import partial
 from random import Random
 
 from openbook.core.errors import BadData, UsageError
@@ -13,10 +11,10 @@ from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.data.continuations import Writing, continuation, read_writings
 from openbook.training.data.reading import data_files
 from openbook.training.data.receipt import Receipt
-from openbook.training.objectives.labels import Labels
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
-from openbook.training.sources.labelled import Draw, LabelledSource, Sample, evaluated_labelled
+from openbook.training.sources.labelled import Sample
+from openbook.training.tasks.labelled import Drawn, labelled_task
 from openbook.training.tasks.task import Task
 
 
@@ -35,40 +33,15 @@ def next_sentence_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progr
         raise BadData(f"{min(shared)!r} is both learned from and evaluated on", "hold out whole documents")
     if not train or (recipe.has_evaluation and not held):
         raise BadData("there are too few documents to hold some of them out", "give data.eval=FILE, or more data")
-    micro = recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size)
-    strangers = recipe.next_sentence.strangers
-    draw, count = drawing(train, tokenizer, recipe.max_seq_len, recipe.seed, strangers)
-    shown, most = drawing(held, tokenizer, recipe.max_seq_len, recipe.seed)
-    source = LabelledSource(
-        draw,
-        count,
-        batch_size=recipe.batch_size,
-        micro_batch_size=micro,
-        seed=recipe.seed,
-        rank=ranks.rank,
-        world_size=ranks.world_size,
-    )
-    return Task(
-        source,
-        Labels(),
-        partial(
-            evaluated_labelled,
-            shown,
-            most,
-            micro,
-            most=recipe.data.eval_rows,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-        ),
-        count,
-        begins_at_guess=False,
-        notes=(f"{len(train):,} documents, {count:,} places to cut them at; {len(held):,} documents held out",),
-    )
+    learned = drawing(train, tokenizer, recipe.max_seq_len, recipe.seed, recipe.next_sentence.strangers)
+    shown = drawing(held, tokenizer, recipe.max_seq_len, recipe.seed)
+    note = f"{len(train):,} documents, {learned[1]:,} places to cut them at; {len(held):,} documents held out"
+    return labelled_task(recipe, ranks, learned, shown, note)
 
 
 def drawing(
     writings: list[Writing], tokenizer: Tokenizer, max_seq_len: int, seed: int, strangers: float = 0.0
-) -> tuple[Draw, int]:
+) -> Drawn:
     """How a pair is drawn, and the number of paragraphs that have one behind them."""
     places = [(one, place) for one in writings for place in range(len(one.paragraphs) - 1)]
     layout = PairLayout.of(tokenizer.backend)
