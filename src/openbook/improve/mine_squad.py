@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from openbook.assistant.desk import Library
-from openbook.core.errors import BadData, UsageError
+from openbook.core.errors import UsageError
 from openbook.core.paths import replacing
 from openbook.core.progress import Progress, silent
 from openbook.improve.mine import MinedQuery
 from openbook.library.catalogue.catalogue import is_library
 from openbook.library.split.settings import SplitSettings
+from openbook.training.data import squad
 
 CHUNK_TOKENS = 254
 """So many does the default embedder read beside its special tokens: most paragraphs are one chunk."""
@@ -34,30 +34,16 @@ def is_squad(path: Path) -> bool:
 
 
 def read_squad(path: Path) -> Questions:
-    """All of a file. BadData says what is not as SQuAD has it. Source: Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250."""
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            articles = json.loads(file.read())["data"]
-        passages: dict[str, None] = {}
-        queries = []
-        unanswerable = 0
-        for article in articles:
-            for paragraph in article["paragraphs"]:
-                text = str(paragraph["context"])
-                passages[text] = None
-                for question in paragraph["qas"]:
-                    answers = tuple(dict.fromkeys(str(one["text"]) for one in question["answers"]))
-                    if answers and str(question["question"]).strip():
-                        queries.append(
-                            MinedQuery(str(question["question"]).strip(), text, answers, str(article["title"]))
-                        )
-                    else:
-                        unanswerable += 1
-    except (OSError, EOFError, ValueError, RecursionError) as error:
-        raise BadData(f"{path} cannot be read: {error}", "give a file as SQuAD has it, or lines of queries") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadData(f"{path} is not as SQuAD has it: {error!r}", "see its `data`, `paragraphs` and `qas`") from None
-    return Questions(list(passages), queries, unanswerable)
+    """All of a file. BadData says what is not as SQuAD has it."""
+    found = squad.read_squad([path])
+    queries: list[MinedQuery] = []
+    for asked in found.questions:
+        answers = tuple(dict.fromkeys(one.text for one in asked.answers))
+        if answers and asked.text:
+            queries.append(
+                MinedQuery(asked.text, found.passages[asked.passage], answers, found.articles[asked.passage])
+            )
+    return Questions(list(dict.fromkeys(found.passages)), queries, len(found.questions) - len(queries))
 
 
 def thinned(queries: list[MinedQuery], most: int | None) -> list[MinedQuery]:

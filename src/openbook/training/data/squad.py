@@ -89,7 +89,7 @@ def _add(found: Squad, article: dict[str, Any]) -> None:
         found.passages.append(text)
         found.articles.append(str(article.get("title", "")))
         for asked in paragraph["qas"]:
-            said = [(str(one["text"]), int(one["answer_start"])) for one in asked.get("answers", ())]
+            said = [(str(one["text"]), int(one.get("answer_start", -1))) for one in asked.get("answers", ())]
             answers = [one for pair in said if (one := _located(text, *pair)) is not None]
             found.lost += len(said) - len(answers)
             if answers or not said:
@@ -102,7 +102,7 @@ def _located(passage: str, text: str, start: int) -> Answer | None:
     """The answer where it is said to be, or else at its first occurrence."""
     if not text.strip():
         return None
-    if passage[start : start + len(text)] != text:
+    if start < 0 or passage[start : start + len(text)] != text:
         start = passage.find(text)
     return Answer(text, start) if start >= 0 else None
 
