@@ -45,11 +45,8 @@ class GroupSource(Generic[M]):
         self._order = Order(len(groups), seed)
 
     def next_step(self) -> list[M]:
-        chosen: list[Group] = []
-        while len(chosen) < self._batch_size:
-            epoch = self._order.place.epoch
-            chosen += [self._drawn(epoch, row) for row in self._order.take(self._batch_size - len(chosen))]
-        mine = chosen[self._rank :: self._world_size]
+        drawn = self._order.step(self._batch_size)[self._rank :: self._world_size]
+        mine = [self._drawn(epoch, row) for epoch, row in drawn]
         return [self._make(mine[at : at + self._micro]) for at in range(0, len(mine), self._micro)]
 
     def state(self) -> dict[str, Any]:
