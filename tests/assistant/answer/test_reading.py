@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import small_groups
 from openbook.assistant.answer import ask as asking
 from openbook.assistant.answer import reading, scorer
 from openbook.assistant.answer.ask import ask
 from openbook.assistant.answer.evidence import gather
 from openbook.assistant.desk import Library
+from openbook.core.errors import ModelUnavailable
 from openbook.library.retrieve.search import search
 from openbook.library.store import LibraryStore
 from openbook.lm.reader import Located
@@ -92,7 +94,7 @@ def test_words_that_are_below_none_are_not_told(store: LibraryStore, monkeypatch
 def test_each_passage_is_read_once(store: LibraryStore) -> None:
     reader = Finding("Kennedy", 3.0)
     result = search(store, "Who paid for the program?", 10)
-    found = gather(store, "Who paid for the program?", result, reader=reader)  # type: ignore[arg-type]
+    found = gather(store, "Who paid for the program?", result, reader=lambda: reader)  # type: ignore[arg-type,return-value]
     assert len(reader.read) == len({unit.hit for unit in found.units})
     assert found.read is not None and len(found.read.margins) == len(found.units)
     best = int(np.argmax(found.read.margins))
@@ -101,10 +103,24 @@ def test_each_passage_is_read_once(store: LibraryStore) -> None:
 
 def test_other_languages_and_fits_are_not_read(store: LibraryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openbook.assistant.answer.evidence.fitted_for", lambda *_: "en-words")
-    reader = Finding("Kennedy", 3.0)
+    opened: list[object] = []
     result = search(store, "Who paid for the program?", 10)
-    assert gather(store, "Who paid?", result, reader=reader).read is None  # type: ignore[arg-type]
-    assert not reader.read
+    assert gather(store, "Who paid?", result, reader=lambda: opened.append(1)).read is None  # type: ignore[arg-type,func-returns-value]
+    assert not opened
+
+
+def test_a_broken_reader_of_the_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = small_groups.base(tmp_path)
+    reading.shipped_reader.cache_clear()
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "target_modules": ["query"]}', "utf-8")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"half of it")
+    for name, value in (("default_directory", base), ("shipped", tmp_path), ("check_default", None)):
+        monkeypatch.setattr(reading, name, lambda *_, found=value: found)
+    monkeypatch.setattr(reading, "why_not_int8", lambda: "")
+    monkeypatch.setattr(reading, "fitted", lambda: {"en-reader": ROW})
+    with pytest.raises(ModelUnavailable, match="cannot be read"):
+        reading.shipped_reader()
+    reading.shipped_reader.cache_clear()
 
 
 def test_without_the_encoder_there_is_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +123,19 @@ def test_the_same_adapter_has_the_same_base_whatever_head_was_drawn(tmp_path: Pa
     load_adapter(model, adapter)
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_adapter_of_another_base_is_refused(tmp_path: Path, precision: str) -> None:
+    """Whose shapes are the same."""
+    adapter = _adapter(tmp_path, LORA)
+    other = tiny_bert.write(tmp_path / "other", small_groups._wider(tiny_bert.weights(seed=7)), vocab_size=tiny_vocab())
+    with pytest.raises(ModelUnavailable, match="was made for the base"):
+        open_adapted(other, adapter, precision)  # type: ignore[arg-type]
+
+
+def tiny_vocab() -> int:
+    return len(tiny_bert.WORDS) + 2
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     adapter, base = _adapter(tmp_path, LORA), tmp_path / "base"
     with pytest.raises(ModelUnavailable, match="has no head qa_outputs"):
@@ -132,11 +144,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     arrays = {name: value[:, :8] if value.ndim == 2 else value for name, value in encoder_arrays(other).items()}
     with pytest.raises(ModelUnavailable, match="does not fit"):
         merged_arrays(arrays, adapter)
-    config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    (adapter / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}), "utf-8")
-    with pytest.raises(ModelUnavailable, match="no plain LoRA"):
-        open_reader(base, adapter)
-    (adapter / "adapter_config.json").write_text(json.dumps(config), "utf-8")
     (adapter / "adapter_model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelUnavailable, match="cannot be read"):
         open_reader(base, adapter)
+
+
+def test_an_adapter_that_is_no_plain_lora_is_refused(tmp_path: Path) -> None:
+    adapter = _adapter(tmp_path, LoraSettings(4, 6.0, 0.0, ("all-linear",), False, True, ("classifier",)))
+    with pytest.raises(ModelUnavailable, match="no plain LoRA"):
+        open_reader(tmp_path / "base", adapter, "float32")

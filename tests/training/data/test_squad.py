@@ -72,7 +72,25 @@ def test_articles_are_held_out_whole(tmp_path: Path) -> None:
         check_disjoint(one, one)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"data": [{"title": "A"}]}', '{"data": []}', '{"data": [3]}'])
+@pytest.mark.parametrize("start", [10**30, -7, 3.0])
+def test_a_place_that_cannot_be_is_looked_up(tmp_path: Path, start: float) -> None:
+    (question,) = read_squad([_file(tmp_path / "a.json", _article("A", "the one", ("one", start)))]).questions  # type: ignore[arg-type]
+    assert question.answers == (Answer("one", 4),)
+
+
+@pytest.mark.parametrize("start", ["1e999", '"first"', "null"])
+def test_a_place_that_is_no_number_is_told(tmp_path: Path, start: str) -> None:
+    said = json.dumps({"data": [_article("A", "one", ("one", 0))]}).replace(
+        '"answer_start": 0', f'"answer_start": {start}'
+    )
+    (tmp_path / "a.json").write_text(said, "utf-8")
+    with pytest.raises(BadData, match="article 0"):
+        read_squad([tmp_path / "a.json"])
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "{", "[]", '{"data": [{"title": "A"}]}', '{"data": []}', '{"data": [3]}']
+)
 def test_what_is_no_such_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.json"
     path.write_text(text, "utf-8")

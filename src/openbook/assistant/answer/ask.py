@@ -64,7 +64,7 @@ def ask(
             with watch.stage("search"):
                 result = own_articles(standalone, search(store, with_references(standalone), _HITS, scope=scope))
             with watch.stage("weigh"):
-                evidence = gather(store, standalone, result, scope=scope, reader=shipped_reader())
+                evidence = gather(store, standalone, result, scope=scope, reader=shipped_reader)
                 confidence = probability(evidence)
             warnings = list(result.warnings)
             foreign = foreign_passages(store, result)

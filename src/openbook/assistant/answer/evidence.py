@@ -71,10 +71,10 @@ def gather(
     score: Score = unit_scores,
     *,
     scope: Scope = OWNER,
-    reader: Reader | None = None,
+    reader: Callable[[], Reader | None] | None = None,
 ) -> Evidence:
     """Reads the units of the best passages and scores them, with vectors when the search had them. What is rare is
-    counted in what `scope` shows. `reader`: reads the passages too, where they are of its language.
+    counted in what `scope` shows. `reader` opens one that reads the passages too; it is called where they are of its language.
     """
     hits = result.hits[:PASSAGES]
     generation = store.generation()
@@ -85,9 +85,9 @@ def gather(
     if "dense" in result.timings_ms and result.language in store.languages(generation):
         embedder = store.embedder(generation)
     found = weigh(analysed, result, units, embedder, score)
-    if reader is None or found.fit != "en-tokens" or not units:
+    if reader is None or found.fit != "en-tokens" or not units or (opened := reader()) is None:
         return found
-    return replace(found, read=read_units(reader, question, hits, units))
+    return replace(found, read=read_units(opened, question, hits, units))
 
 
 def weigh(

@@ -32,17 +32,19 @@ class Read(NamedTuple):
 
 @cache
 def shipped_reader() -> Reader | None:
-    """The reader of the package over the default encoder; None where that is not installed, where the processor would need torch
-    for it (an import that takes longer than an answer), and where its weights for `ask` were not fitted.
+    """The reader of the package over the default encoder; None where that is not installed or has other weights, where the
+    processor would need torch for it (an import that takes longer than an answer), and where its weights for `ask` were not
+    fitted. ModelUnavailable where the files of the package are broken.
     """
     base = default_directory()
     if base is None or why_not_int8() or "en-reader" not in fitted():
         return None
     try:
         check_default(base)
-        return open_reader(base, shipped("reader-en"), "int8")
+        adapter = shipped("reader-en")
     except ModelUnavailable:
         return None
+    return open_reader(base, adapter, "int8")
 
 
 def read_units(reader: Reader, question: str, hits: Sequence[Hit], units: Sequence[Unit]) -> Read:

@@ -17,6 +17,7 @@ from openbook.lm.families.bert_config import BertConfig
 from openbook.lm.families.bert_int8 import encoder_arrays
 from openbook.lm.reader import Reader
 from openbook.lm.tokenizers.backend import open_backend
+from openbook.lm.weights import is_shipped
 
 Floats = NDArray[np.float32]
 
@@ -41,11 +42,26 @@ def open_adapted(base: Path, adapter: Path | None = None, precision: Precision |
     """The encoder in `base` with `adapter` merged into it; without one, as it is. ModelUnavailable for what does not fit."""
     arrays = encoder_arrays(base)
     if adapter is not None:
+        if not is_shipped(adapter):  # whose base is known by its hash, `embed.default.check_default`
+            _check_base(base, adapter)
         arrays = merged_arrays(arrays, adapter)
     chosen = fastest_precision(base) if precision == "auto" else precision
     encoder: Encoder = Int8Encoder(base, arrays) if chosen == "int8" else TorchEncoder(base, chosen, arrays)
     head = {name: value for name, value in arrays.items() if not name.startswith(("embeddings.", "encoder."))}
     return Adapted(encoder, head)
+
+
+def _check_base(base: Path, adapter: Path) -> None:
+    """ModelUnavailable for an adapter that was made for another base, which would fit by its shapes all the same."""
+    from openbook.lm.adapters.files import load_adapter
+    from openbook.lm.heads import head_of_adapter, load_with_head
+    from openbook.lm.load import load_model
+
+    try:
+        head = head_of_adapter(adapter)
+    except Exception as error:  # safetensors raises its own class and OSError
+        raise ModelUnavailable(f"{adapter} cannot be read: {error}", "copy the adapter again") from error
+    load_adapter(load_model(base) if head is None else load_with_head(base, *head).model, adapter)
 
 
 def open_reader(base: Path, adapter: Path | None = None, precision: Precision | Literal["auto"] = "auto") -> Reader:

@@ -7,12 +7,18 @@ from typing import Literal
 
 from openbook.core.errors import ModelUnavailable
 
+_HERE = Path(__file__).parent
 Shipped = Literal["reader-en", "reranker-en", "nsp-en"]
 
 
 def shipped(name: Shipped) -> Path:
     """The directory of an adapter, as PEFT writes it. ModelUnavailable where the package was built without it."""
-    directory = Path(__file__).parent / name
+    directory = _HERE / name
     if not (directory / "adapter_model.safetensors").is_file():
         raise ModelUnavailable(f"{name} is not in this package", "install the package as it was published")
     return directory
+
+
+def is_shipped(directory: Path) -> bool:
+    """Whether an adapter is one of the package's."""
+    return directory.parent == _HERE

@@ -62,7 +62,7 @@ def read_squad(paths: Iterable[Path]) -> Squad:
         for number, article in enumerate(_articles(path)):
             try:
                 _add(found, article)
-            except (KeyError, TypeError, AttributeError) as error:
+            except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
                 raise BadData(
                     f"{path}: article {number} is not as SQuAD writes it: {error!r}", "see its format"
                 ) from None
@@ -75,7 +75,7 @@ def _articles(path: Path) -> list[dict[str, Any]]:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         said = json.loads(raw)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, RecursionError) as error:
         raise BadData(f"{path} cannot be read: {error}", "give a JSON file in the form of SQuAD") from None
     articles = said.get("data") if isinstance(said, dict) else None
     if not isinstance(articles, list):

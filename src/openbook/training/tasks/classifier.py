@@ -39,11 +39,12 @@ def classifier_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress
 def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> Draw:
     """Each row as it is; a text that is too long is cut at its end, of a pair the first at its beginning."""
     numbers = {label: number for number, label in enumerate(recipe.classifier.labels)}
-    special = len(tokenizer.encode("")) or 0
+    special = len(tokenizer.encode(""))
+    layout = PairLayout.of(tokenizer.backend) if any(one.second is not None for one in rows) else None
 
     def draw(_: int, number: int) -> Sample:
         row = rows[number]
-        if row.second is None:
+        if row.second is None or layout is None:
             ids = tokenizer.encode(row.text)
             over = max(len(ids) - recipe.max_seq_len, 0)
             if over:
@@ -51,7 +52,6 @@ def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> D
                 before = ids.index(inner[0]) if inner else 0
                 ids = ids[:before] + inner[: recipe.max_seq_len - special] + ids[before + len(inner) :]
             return Sample(ids, [0] * len(ids), numbers[row.label])
-        layout = PairLayout.of(tokenizer.backend)
         first, second = tokenizer.encode_batch([row.text, row.second], add_special_tokens=False)
         room = recipe.max_seq_len - layout.specials
         return Sample(*layout.join(*fitted(first, second, room)), numbers[row.label])
