@@ -28,6 +28,15 @@ def test_overrides_win(tmp_path: Path) -> None:
     assert (one.steps, one.epochs) == (None, 2)
 
 
+def test_a_length_takes_the_place_of_the_recipes_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(yaml.safe_dump(values(tmp_path)), "utf-8")
+    assert (one := read_recipe(path, ["epochs=2"])).steps is None and one.epochs == 2
+    assert read_recipe(path, ["steps=7"]).steps == 7
+    with pytest.raises(UsageError, match="one of the two"):
+        read_recipe(path, ["steps=7", "epochs=2"])
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

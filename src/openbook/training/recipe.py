@@ -41,6 +41,10 @@ OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Way = Literal["ddp", "fsdp", "tensor", "pipeline"]
 
 
+_LENGTHS = ("steps", "epochs")
+"""Of which a recipe says one."""
+
+
 class Recipe(Part):
     """All of a run. Sizes of batches are sequences, or rows of `max_seq_len` tokens where samples are packed."""
 
@@ -136,8 +140,12 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UsageError(f"{path} is not YAML: {error}", "mend it") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no recipe", "write KEY: VALUE lines")
+    said: set[str] = set()
     for text in overrides:
         key, value = split_override(text)
+        if key in _LENGTHS and value is not None:  # the recipe's other one is not meant any more
+            values = {name: held for name, held in values.items() if name not in _LENGTHS or name in said}
+        said.add(key)
         set_key(values, key, value)
     return recipe_of(values)
 
