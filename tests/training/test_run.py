@@ -18,7 +18,8 @@ from openbook.lm.stored import Stored
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training import checkpoint, loop, run
 from openbook.training.log import read_log
-from openbook.training.run import Outcome, Status, train
+from openbook.training.run import train
+from openbook.training.status import Outcome, Status
 from small_runs import recipe
 
 

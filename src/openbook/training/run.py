@@ -10,18 +10,17 @@ import math
 import resource
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from openbook.core.errors import ModelUnavailable, RunStopped, UsageError
+from openbook.core.errors import ModelUnavailable, RunStopped
 from openbook.core.faults import fault_point
 from openbook.core.progress import Progress, silent
-from openbook.lm.families.base import Family
 from openbook.training import checkpoint
 from openbook.training.begin import Begun, open_model, open_tokenizer
 from openbook.training.check import first_checks
@@ -33,12 +32,14 @@ from openbook.training.forgetting import Forgetting, open_forgetting
 from openbook.training.interrupt import Interrupts
 from openbook.training.log import NAME as LOG
 from openbook.training.log import Log
-from openbook.training.loop import Diverged, Loop, Pace, Step
-from openbook.training.optimizer import Optimization
+from openbook.training.loop import Diverged, Loop, Step
+from openbook.training.opening import optimization_of, pace_of, spread
 from openbook.training.parallel import Ranks, is_lost, join_ranks, leave_ranks
 from openbook.training.parallel_mesh import laid_out
+from openbook.training.place import held
 from openbook.training.recipe import Recipe, as_yaml
 from openbook.training.report import write_report
+from openbook.training.status import Best, Outcome, Status, write_status
 from openbook.training.stopped import dump_micros, is_memory_error, memory_remedy
 from openbook.training.tasks.open import open_task
 from openbook.training.tasks.task import Task
@@ -46,48 +47,6 @@ from openbook.training.tasks.task import Task
 MODEL = "model"
 RECIPE = "recipe.yaml"
 GO_ON = "the checkpoints before it are whole: make room, then go on with --resume"
-
-
-class Status(NamedTuple):
-    """After a step. `left_s`: seconds for the steps that are left, as fast as the last ones. `memory_bytes`: the most that the
-    process has had. `evaluation`: where there was one.
-    """
-
-    step: Step
-    steps: int
-    tokens_per_s: float
-    left_s: float
-    memory_bytes: int
-    evaluation: Evaluation | None = None
-
-
-class Outcome(NamedTuple):
-    """`ended`: "done", "stopped early" or "interrupted". `loss`: of the last step, `best_loss`: of the best evaluation."""
-
-    ended: str
-    done: int
-    steps: int
-    loss: float
-    best_loss: float | None
-    best_step: int | None
-    model: Path | None
-
-
-@dataclass
-class Best:
-    """Of all evaluations so far. `since`: how many came after it."""
-
-    loss: float = math.inf
-    step: int | None = None
-    since: int = 0
-
-    def saw(self, loss: float, step: int) -> bool:
-        """Whether it is a new best."""
-        if loss < self.loss:
-            self.loss, self.step, self.since = loss, step, 0
-            return True
-        self.since += 1
-        return False
 
 
 def train(
@@ -119,8 +78,8 @@ def _train(
     progress: Progress,
 ) -> Outcome:
     """The model is gone when this returns, and with it what it holds of the ranks."""
-    _check_place(Path(recipe.out), resume)
-    return open_run(recipe, ranks, say, progress).go(resume, watch)
+    with held(Path(recipe.out), resume=resume) if ranks.is_first else nullcontext():
+        return open_run(recipe, ranks, say, progress).go(resume, watch)
 
 
 def open_run(
@@ -147,35 +106,6 @@ def open_run(
         penalty=open_penalty(recipe, begun, ranks, progress),
     )
     return Run(recipe, begun, task, loop, ranks, say, open_forgetting(recipe, begun))
-
-
-def spread(recipe: Recipe, model: Family, ranks: Ranks) -> None:
-    """Leaves this process its part of the model, where the recipe gives it one."""
-    match recipe.way:
-        case "fsdp":
-            from openbook.training.parallel_fsdp import shard
-
-            shard(model, ranks)
-        case "tensor" if ranks.mesh is not None:
-            from openbook.training.parallel_tensor import part
-
-            part(model, ranks.mesh)
-        case "pipeline" if ranks.mesh is not None:
-            from openbook.training.parallel_pipeline import Pipeline
-
-            ranks.pipeline = Pipeline(model, ranks.mesh, recipe.pipeline_schedule)
-
-
-def optimization_of(recipe: Recipe) -> Optimization:
-    return Optimization(recipe.optimizer, recipe.lr, recipe.betas, recipe.eps, recipe.weight_decay, recipe.muon_lr)
-
-
-def pace_of(recipe: Recipe, steps: int) -> Pace:
-    """Shares of the run as steps. UsageError where they are more than there are."""
-    warmup, decay = (round(one * steps) if one < 1 else round(one) for one in (recipe.warmup, recipe.decay))
-    if warmup > steps or decay > steps:
-        raise UsageError(f"warmup {warmup} or decay {decay} is longer than the run of {steps} steps", "lower it")
-    return Pace(steps, recipe.schedule, warmup, decay, recipe.least_rate, recipe.max_norm, recipe.precision)
 
 
 @dataclass
@@ -209,7 +139,7 @@ class Run:
                     fault_point(f"train.step.{self.ranks.process}")
                     evaluation = self._evaluate() if self._is_due(self.recipe.eval_every) else None
                     status = self._status(step, evaluation)
-                    _write(status, log, events)
+                    write_status(status, log, events)
                     watch(status)
                     ended = self._ending(evaluation, self.ranks.any(interrupts.asked))
                     if ended != "done" or self._is_due(self.recipe.save_every):
@@ -311,7 +241,7 @@ class Run:
         """The last evaluation and checkpoint, and what the run was for."""
         has_evaluated = self.recipe.eval_every is not None and self._is_due(self.recipe.eval_every)
         if step is not None and not has_evaluated and (evaluation := self._evaluate()) is not None:
-            _write(self._status(step, evaluation), log, events, only_evaluation=True)
+            write_status(self._status(step, evaluation), log, events, only_evaluation=True)
         self._save()
         if checkpoint.is_in_parts(self._chosen()):
             self._join_parts()
@@ -420,36 +350,3 @@ def _told(run: Run) -> Iterator[None]:
         raise RunStopped("the step does not fit into memory", memory_remedy(run.recipe, run.loop.model)) from None
     except OSError as error:
         raise RunStopped(f"{run.out} could not be written: {error}", GO_ON) from None
-
-
-def _write(status: Status, log: Log | None, events: EventFile | None, *, only_evaluation: bool = False) -> None:
-    step = status.step
-    rows: list[dict[str, float]] = []
-    if not only_evaluation:
-        rows.append(
-            {
-                "loss": step.loss,
-                "rate": step.rate,
-                "norm": step.norm,
-                "weight": step.weight,
-                "tokens": step.tokens,
-                "seconds": round(step.seconds, 6),
-                "memory_bytes": status.memory_bytes,
-            }
-            | step.metrics
-        )
-    if status.evaluation is not None:
-        found = status.evaluation
-        rows.append({"eval_loss": found.loss} | {f"eval_{name}": value for name, value in found.metrics.items()})
-    for row in rows:
-        if log is not None:
-            log.write({"step": step.number} | row)
-        if events is not None:
-            events.write(step.number, row)
-
-
-def _check_place(out: Path, resume: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file", "name a directory with out=DIR")
-    if not resume and (checkpoint.checkpoints(out) or (out / LOG).exists()):
-        raise UsageError(f"{out} holds a run already", "go on with --resume, or name another place with out=DIR")

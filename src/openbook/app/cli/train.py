@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openbook.core.progress import Progress
     from openbook.training.parallel import Ranks
     from openbook.training.recipe import Recipe
-    from openbook.training.run import Outcome, Status
+    from openbook.training.status import Outcome, Status
 
 _INTERRUPTED = 130
 
