@@ -1,4 +1,4 @@
-"""An encoder with the head that a task needs: the checkpoint's own, or a fresh one."""
+"""A model with the head that a task needs: the checkpoint's own, or a fresh one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
+from torch import nn
 
 from openbook.core.errors import ModelUnavailable
 from openbook.lm.checkpoint import read_config
 from openbook.lm.families.base import Family
 from openbook.lm.families.bert import Bert
 from openbook.lm.families.bert_config import HEADS, KINDS, HeadName
+from openbook.lm.families.gpt2 import Gpt2
+from openbook.lm.families.llama import Llama
 from openbook.lm.load import load_model, new_model
 
 
@@ -48,6 +51,49 @@ def load_with_head(
     fresh = _fill(model, source)
     model.drawn = fresh
     return Headed(model.eval().requires_grad_(False), fresh)
+
+
+class Scored(NamedTuple):
+    """A model that gives each sequence one number. `fresh`: modules whose weights were drawn, so that they are to be trained."""
+
+    model: Family
+    fresh: tuple[str, ...]
+
+
+def load_with_score(directory: Path | str, dtype: torch.dtype | None = None, seed: int = 0) -> Scored:
+    """The model in `directory` with a head of one label: over the last token of a decoder, or the first of an encoder.
+
+    A head that the checkpoint does not have is zero, so that all scores are; an encoder's pooler, where it has none, is drawn
+    from `seed`. Raises ModelUnavailable for an encoder-decoder, and what `load_model` raises.
+    """
+    raw = read_config(Path(directory))
+    if raw.get("model_type") in KINDS:
+        encoder, fresh = load_with_head(directory, "ForSequenceClassification", 1, dtype, seed)
+        if "classifier" in fresh and encoder.classifier is not None:
+            _make_zero(encoder.classifier)
+        return Scored(encoder, fresh)
+    source = load_model(directory, dtype)
+    if not isinstance(source, Llama | Gpt2):
+        raise ModelUnavailable(
+            f"{directory} is a {raw.get('model_type')} model, which has no head for a score",
+            "use a decoder like Llama or GPT-2, or an encoder like BERT",
+        )
+    if source.config.num_labels == 1:
+        return Scored(source, ())
+    model = new_model({**raw, "architectures": [_CLASSIFIER], "num_labels": 1, "id2label": None}, source.dtype, seed)
+    model.drawn = _fill(model, source)
+    _make_zero(model.get_submodule("lm_head"))
+    return Scored(model.eval().requires_grad_(False), model.drawn)
+
+
+_CLASSIFIER = "ForSequenceClassification"
+"""Any family's: `config.raw` writes the whole name."""
+
+
+@torch.no_grad()
+def _make_zero(head: nn.Module) -> None:
+    for parameter in head.parameters():
+        parameter.zero_()
 
 
 _HEAD_TENSORS: dict[str, HeadName] = {

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
 from openbook.lm.families.base import Family, Head, Link, Names, check_head, links_of
 from openbook.lm.families.initial import draw
+from openbook.lm.families.labels import labels_of, raw_labels
 from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
 from openbook.lm.nn.attention import Attention
 from openbook.lm.nn.batch import Batch
@@ -26,7 +27,9 @@ from openbook.lm.nn.positions import LearnedPositions
 
 @dataclass(frozen=True)
 class Gpt2Config:
-    """`scale_by_head`: scores are divided by sqrt(D); `scale_by_layer`: and by the number of the layer, from 1."""
+    """`scale_by_head`: scores are divided by sqrt(D); `scale_by_layer`: and by the number of the layer, from 1.
+    `num_labels`: of a head over the last token of a sequence; 0: the head is over the vocabulary.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -39,6 +42,7 @@ class Gpt2Config:
     tied: bool = True
     scale_by_head: bool = True
     scale_by_layer: bool = False
+    num_labels: int = 0
     model_type: str = "gpt2"
 
     @property
@@ -67,9 +71,10 @@ class Gpt2Config:
             max_seq_len=read_size(said, "n_positions"),
             norm_eps=read_number(raw, "layer_norm_epsilon", 1e-5),
             activation=read_activation(raw, "activation_function", "gelu_new"),
-            tied=bool(raw.get("tie_word_embeddings", True)),
+            tied=bool(raw.get("tie_word_embeddings", True)) and not labels_of(raw),
             scale_by_head=bool(raw.get("scale_attn_weights", True)),
             scale_by_layer=bool(raw.get("scale_attn_by_inverse_layer_idx", False)),
+            num_labels=labels_of(raw),
         )
         if hidden % config.num_heads:
             raise ValueError(f"{config.num_heads} heads cannot divide {hidden} channels")
@@ -78,7 +83,7 @@ class Gpt2Config:
     def raw(self) -> dict[str, Any]:
         return {
             "model_type": "gpt2",
-            "architectures": ["GPT2LMHeadModel"],
+            **raw_labels("GPT2LMHeadModel", self.num_labels),
             "vocab_size": self.vocab_size,
             "n_embd": self.hidden_size,
             "n_layer": self.num_layers,
@@ -142,7 +147,7 @@ class Gpt2(Family):
         self.places = LearnedPositions(config.max_seq_len, config.hidden_size)
         self.layers = nn.ModuleList(Gpt2Layer(config, layer) for layer in range(config.num_layers))
         self.norm = LayerNorm(config.hidden_size, config.norm_eps)
-        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.num_labels or config.vocab_size, bias=False)
         self.tie()
 
     def forward(
@@ -156,10 +161,13 @@ class Gpt2(Family):
     ) -> Tensor:
         """input_ids: (N,) int64; `input_embeds` (N, E) in place of the word embeddings.
 
-        "logits": (M, V) of the M `rows` (all N if None). "hidden": (M, E), normalised. A callable gets (hidden, lm_head).
+        "logits": (M, V) of the M `rows` (all N if None); of a model with labels (M, num_labels), of the last token of each
+        sequence if None. "hidden": (M, E), normalised. A callable gets (hidden, lm_head).
         UsageError for another, ValueError for a sequence that is longer than there are positions.
         """
         check_head(head, ("logits", "hidden"), self.config.model_type)
+        if self.config.num_labels and rows is None and head == "logits":
+            rows = batch.starts[1:] - 1
         x = self.tokens(input_ids) if input_embeds is None else input_embeds  # (N, E)
         x = x + self.places(batch)
         for layer in self.layers:
@@ -170,6 +178,10 @@ class Gpt2(Family):
         out: Tensor = self.lm_head(hidden) if head == "logits" else head(hidden, self.lm_head)
         return out
 
+    @property
+    def head_over(self) -> Literal["tokens", "sequences", "nothing"]:
+        return "sequences" if self.config.num_labels else "tokens"
+
     @classmethod
     def of(cls, raw: Mapping[str, Any], stored: Collection[str] | None = None) -> Gpt2:
         return cls(Gpt2Config.of(raw), "" if stored is not None and "wte.weight" in stored else "transformer.")
@@ -177,7 +189,7 @@ class Gpt2(Family):
     def links(self) -> Iterator[Link]:
         names = [name for name, _ in self.named_parameters(remove_duplicate=False)]
         at = [(f"layers.{n}.", f"{self.prefix}h.{n}.") for n in range(self.config.num_layers)]
-        yield Link("lm_head.weight", "lm_head.weight")
+        yield Link("lm_head.weight", "score.weight" if self.config.num_labels else "lm_head.weight")
         yield from links_of(((ours, self.prefix + theirs) for ours, theirs in MODEL_NAMES), names)
         yield from links_of(((o + ours, t + theirs) for o, t in at for ours, theirs in LAYER_NAMES), names)
         for o, t in at:

@@ -8,7 +8,7 @@ https://arxiv.org/abs/2302.13971. In reading order: the tables of names, the lay
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +110,7 @@ class Llama(Family):
         self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(LlamaLayer(config, layer) for layer in range(config.num_layers))
         self.norm = RmsNorm(config.hidden_size, config.norm_eps)
-        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.hidden_size, config.num_labels or config.vocab_size, bias=False)
         self.tie()
         self.rope = Rope(config.head_dim, config.rope_theta, config.max_seq_len, config.rope_scaling)
         self.fused: FusedDecoder | None = None  # all layers in one call, made by lm.quantization.prepare
@@ -126,10 +126,13 @@ class Llama(Family):
     ) -> Tensor:
         """input_ids: (N,) int64; `input_embeds` (N, E) in place of the word embeddings.
 
-        "logits": (M, V) of the M `rows` (all N if None). "hidden": (M, E), normalised. A callable gets (hidden, lm_head).
+        "logits": (M, V) of the M `rows` (all N if None); of a model with labels (M, num_labels), of the last token of each
+        sequence if None. "hidden": (M, E), normalised. A callable gets (hidden, lm_head).
         UsageError for another.
         """
         check_head(head, ("logits", "hidden"), self.config.model_type)
+        if self.config.num_labels and rows is None and head == "logits":
+            rows = batch.starts[1:] - 1
         if self.fused is not None and self._can_fuse(batch, input_embeds):
             return self.fused.forward(input_ids, batch, input_embeds, rows, head)
         x = self.tokens(input_ids) if input_embeds is None else input_embeds  # (N, E)
@@ -158,6 +161,10 @@ class Llama(Family):
         config = self.config
         return PackedStorage(config.num_layers, num_blocks, config.num_kv_heads, config.head_dim, dtype)
 
+    @property
+    def head_over(self) -> Literal["tokens", "sequences", "nothing"]:
+        return "sequences" if self.config.num_labels else "tokens"
+
     @classmethod
     def of(cls, raw: Mapping[str, Any], stored: Collection[str] | None = None) -> Llama:
         return cls(LlamaConfig.of(raw), "" if stored is not None and "embed_tokens.weight" in stored else "model.")
@@ -169,6 +176,8 @@ class Llama(Family):
         inside = ((f"layers.{n}.{ours}", f"model.layers.{n}.{theirs}") for n in layers for ours, theirs in own)
         names = [name for name, _ in self.named_parameters(remove_duplicate=False)]
         table = [(ours, theirs.replace("model.", self.prefix, 1)) for ours, theirs in (*MODEL_NAMES, *inside)]
+        if self.config.num_labels:
+            table.append(("lm_head", "score"))  # the last one counts
         yield from links_of(table, names)
         where, expert = ("block_sparse_moe", MIXTRAL_EXPERT) if is_mixtral else ("mlp", QWEN_EXPERT)
         for n, layer in enumerate(self.layers):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from openbook.lm.families.labels import labels_of, raw_labels
 from openbook.lm.nn.activation import CHECKPOINT_NAMES, Activation, read_activation
 from openbook.lm.nn.numbers import read_number, read_size
 from openbook.lm.nn.rope_config import RopeScaling, read_scaling
@@ -63,6 +64,7 @@ KINDS: dict[str, Kind] = {
 class LlamaConfig:
     """`windows`: of each layer, None where it sees everything before it.
 
+    `num_labels`: of a head over the last token of a sequence; 0: the head is over the vocabulary.
     `num_experts` networks of `expert_size`, of which a token gets `experts_per_token`, in every layer but `dense_layers`; 0: no
     layer has any. `shared_size`: the expert that all tokens get. `is_normalised`: the chosen probabilities sum to 1.
     """
@@ -91,6 +93,7 @@ class LlamaConfig:
     shared_size: int = 0
     is_normalised: bool = True
     dense_layers: tuple[int, ...] = ()
+    num_labels: int = 0
     model_type: str = "llama"
 
     @classmethod
@@ -105,6 +108,7 @@ class LlamaConfig:
             raise KeyError("num_key_value_heads")
         kv_heads = read_size(raw, "num_key_value_heads", heads)
         unsaid = kind.head_dim if "head_dim" not in raw else None
+        labels = labels_of(raw)
         bias = kind.biases == "always" or bool(raw.get(kind.biases, kind.biases == "qkv_bias"))
         theta, scaling = read_scaling(raw, kind.rope_theta)
         config = cls(
@@ -120,12 +124,13 @@ class LlamaConfig:
             rope_scaling=scaling,
             norm_eps=read_number(raw, "rms_norm_eps", kind.norm_eps),
             activation=read_activation(raw, "hidden_act", "silu"),
-            tied=bool(raw.get("tie_word_embeddings", False)),
+            tied=bool(raw.get("tie_word_embeddings", False)) and not labels,
             qkv_bias=bias,
             out_bias=bias and kind.out_bias,
             mlp_bias=kind.mlp_bias and bool(raw.get("mlp_bias", False)),
             qk_norm=kind.qk_norm,
             windows=_windows(raw, kind, layers),
+            num_labels=labels,
             model_type=raw["model_type"],
             **(_experts(raw, kind, layers) if kind.has_experts else {}),
         )
@@ -137,7 +142,7 @@ class LlamaConfig:
         kind = KINDS[self.model_type]
         return {
             "model_type": self.model_type,
-            "architectures": [kind.architecture],
+            **raw_labels(kind.architecture, self.num_labels),
             "vocab_size": self.vocab_size,
             "hidden_size": self.hidden_size,
             "num_hidden_layers": self.num_layers,
