@@ -67,7 +67,9 @@ class DataPart(Part):
         description="samples longer than max_seq_len: text is cut into pieces, of a chat the first turns stay that fit "
         "(truncate), drop, error; auto: cut for text, truncate for chats, drop for completions",
     )
-    prompts: Prompts = Field(default="chat", description="questions are put by the chat template, or as Alpaca did")
+    prompts: Prompts = Field(
+        default="chat", description="questions are put by the chat template, as Alpaca did, or as they are (text)"
+    )
     max_broken: float = Field(default=0.01, ge=0, le=1, description="share of rows that may be broken")
     weights: tuple[float, ...] = Field(default=(), description="of each name in train: its share of the rows")
     replay: Paths = Field(default=(), description="older data that is learned again, so that it is not forgotten")

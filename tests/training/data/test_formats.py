@@ -252,3 +252,36 @@ def test_real_files(data: Path, name: str, form: str, rows: int) -> None:
     assert files[0].form == form
     assert len(list(read_rows(files, receipt))) == rows
     assert not receipt.broken
+
+
+def one(record: dict[str, Any]) -> Any:
+    form = format_of(record)
+    assert form is not None
+    (row,) = rows_of(record, form)
+    return row
+
+
+def test_a_completion_that_was_liked_or_not_is_a_preference() -> None:
+    """As TRL writes unpaired rows; without a label it is a completion."""
+    liked = one({"prompt": "Two?", "completion": "Three.", "label": True})
+    assert liked.chosen == ({"role": "assistant", "content": "Three."},) and liked.rejected == ()
+    asked = [{"role": "user", "content": "Two?"}]
+    other = one({"prompt": asked, "completion": [{"role": "assistant", "content": "No."}], "label": False})
+    assert other.prompt == tuple(asked) and other.chosen == () and other.rejected[0]["content"] == "No."
+    assert format_of({"prompt": "Two?", "completion": "Three."}) == "completion"
+
+
+def test_a_margin_is_a_number() -> None:
+    assert one({"prompt": "a", "chosen": "b", "rejected": "c", "margin": 2}).margin == 2.0
+    assert one({"prompt": "a", "chosen": "b", "rejected": "c"}).margin is None
+    with pytest.raises(ValueError, match="margin is 'much'"):
+        one({"prompt": "a", "chosen": "b", "rejected": "c", "margin": "much"})
+
+
+@pytest.mark.parametrize("name", ["steps", "completions"])
+def test_steps_have_a_label_each(name: str) -> None:
+    row = one({"prompt": "1 + 2 + 3?", name: ["1 + 2 = 3", "3 + 3 = 7"], "labels": [True, 0.25]})
+    assert row.steps == ("1 + 2 = 3", "3 + 3 = 7") and row.labels == (1.0, 0.25)
+    for labels in ([True], [True, 2], ["yes", "no"]):
+        with pytest.raises(ValueError, match="label"):
+            one({"prompt": "1 + 2?", name: ["a", "b"], "labels": labels})

@@ -76,7 +76,7 @@ def show(
     found, reading = _files(files, form), _reading(documents, max_broken)
     chosen = None if tokenizer is None else _tokenizer(tokenizer)
     policy = _one_of("--too-long", too_long, ("auto", "cut", "truncate", "drop", "error"))
-    settings = SampleSettings(max_seq_len, policy, _one_of("--prompts", prompts, ("chat", "alpaca")))
+    settings = SampleSettings(max_seq_len, policy, _one_of("--prompts", prompts, ("chat", "alpaca", "text")))
     seen = overview(found, chosen, settings, reading)
     same = duplicates(all_rows(found, reading))
     overlap = None
@@ -170,7 +170,7 @@ def pack(
 
     check_free(out)
     policy = _one_of("--too-long", too_long, ("auto", "cut", "truncate", "drop", "error"))
-    settings = SampleSettings(max_seq_len, policy, _one_of("--prompts", prompts, ("chat", "alpaca")))
+    settings = SampleSettings(max_seq_len, policy, _one_of("--prompts", prompts, ("chat", "alpaca", "text")))
     with progress_bar(quiet=as_json) as progress:
         shards = write_tokenised(
             _files(files, form), _tokenizer(tokenizer), settings, out, _reading(documents, max_broken), progress

@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from openbook.training.data.prompts import question_chat
-from openbook.training.data.row import Chat, Completion, Message, Pair, Preference, Question, Row, as_text, text_of
+from openbook.training.data.row import (
+    Chat,
+    Completion,
+    Message,
+    Pair,
+    Preference,
+    Question,
+    Row,
+    Solution,
+    as_text,
+    text_of,
+)
 
 _FROM = {"user": "human", "assistant": "gpt", "tool": "observation", "system": "system"}
 
@@ -22,6 +33,8 @@ def _as_chat(row: Row) -> Chat:
             if not row.chosen:
                 raise ValueError("nobody liked this answer: there is no chat to learn from")
             return Chat((*row.prompt, *row.chosen))
+        case Solution():
+            return Chat((*row.prompt, {"role": "assistant", "content": "\n".join(row.steps)}))
         case Completion():
             return Chat(({"role": "user", "content": row.prompt}, {"role": "assistant", "content": row.completion}))
         case _:

@@ -5,18 +5,20 @@ In reading order: the names; which one a record is; one function for each; the w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 from openbook.training.data.chats import checked, message_of, spoken, tools_of, transcript
-from openbook.training.data.row import Chat, Completion, Message, Pair, Preference, Question, Row, Text
+from openbook.training.data.row import Chat, Completion, Message, Pair, Preference, Question, Row, Solution, Text
 
-Format = Literal["text", "alpaca", "sharegpt", "messages", "completion", "pairs", "preference", "squad"]
+Format = Literal["text", "alpaca", "sharegpt", "messages", "completion", "pairs", "preference", "steps", "squad"]
 FORMATS: tuple[str, ...] = get_args(Format)
 _POSITIVE = ("positives", "positive", "pos")
 _NEGATIVE = ("negatives", "negative", "neg")
 _TEXT = ("text", "content")
 _MEDIA = ("images", "videos", "audios", "image")
+_STEPS = ("steps", "completions")
 _TEXTS = ("prompt", "completion")
 _QUESTIONS = (_TEXTS, ("prompt", "response"), ("question", "answer"))
 
@@ -30,6 +32,10 @@ def format_of(record: Any) -> Format | None:
         return "squad"
     if {"chosen", "rejected"} <= keys or (keys & {"messages", "conversations"} and keys & {"label", "kto_tag"}):
         return "preference"
+    if {"prompt", "completion"} <= keys and isinstance(record.get("label"), bool):
+        return "preference"
+    if keys & set(_STEPS) and isinstance(record.get("labels"), list):
+        return "steps"
     if isinstance(record.get("messages"), list):
         return "messages"
     if isinstance(record.get("conversations", record.get("conversation")), list):
@@ -106,24 +112,50 @@ def _pairs(record: dict[str, Any]) -> Pair:
 def _preference(record: dict[str, Any]) -> Preference:
     """Of all common forms: ends of a chat, answers to a prompt, two transcripts, or a chat that was liked or not."""
     if "chosen" not in record:
-        whole = (_messages(record) if "messages" in record else _sharegpt(record)).messages
-        end = whole[-1:]
+        if "completion" in record:
+            prompt, end = _prompt(record), _end(record["completion"])
+        else:
+            whole = (_messages(record) if "messages" in record else _sharegpt(record)).messages
+            prompt, end = whole[:-1], whole[-1:]
         is_good = bool(record.get("label", record.get("kto_tag")))
-        return Preference(whole[:-1], end if is_good else (), () if is_good else end)
-    chosen, rejected = record["chosen"], record["rejected"]
+        return Preference(prompt, end if is_good else (), () if is_good else end)
+    chosen, rejected, prompt = record["chosen"], record["rejected"], _prompt(record)
+    if not prompt and isinstance(chosen, str) and isinstance(rejected, str):
+        return Preference((), transcript(chosen), transcript(rejected), _margin(record))
+    return Preference(prompt, _end(chosen), _end(rejected), _margin(record))
+
+
+def _prompt(record: dict[str, Any]) -> tuple[Message, ...]:
+    """What is answered; nothing where the answers hold it."""
     if "conversations" in record:
-        prompt = _sharegpt(record).messages
-    elif "messages" in record:
-        prompt = _messages(record).messages
-    elif isinstance(asked := record.get("prompt", record.get("instruction", record.get("question"))), str):
-        prompt = (*_system(record), _user("\n".join(filter(None, (asked, record.get("input"))))))
-    elif isinstance(asked, list):
-        prompt = tuple(message_of(one) for one in asked)
-    elif isinstance(chosen, str) and isinstance(rejected, str):
-        return Preference((), transcript(chosen), transcript(rejected))
-    else:
-        prompt = ()
-    return Preference(prompt, _end(chosen), _end(rejected))
+        return _sharegpt(record).messages
+    if "messages" in record:
+        return _messages(record).messages
+    asked = record.get("prompt", record.get("instruction", record.get("question")))
+    if isinstance(asked, str):
+        return (*_system(record), _user("\n".join(filter(None, (asked, record.get("input"))))))
+    return tuple(message_of(one) for one in asked) if isinstance(asked, list) else ()
+
+
+def _margin(record: dict[str, Any]) -> float | None:
+    said = record.get("margin")
+    if said is None:
+        return None
+    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
+        raise ValueError(f"margin is {said!r}, no number")
+    return float(said)
+
+
+def _steps(record: dict[str, Any]) -> Solution:
+    """Labels are true and false, or from 0 to 1: how often a step led to a right answer."""
+    steps, labels = _strings(record, _STEPS), record.get("labels")
+    if not isinstance(labels, list) or len(labels) != len(steps) or not steps:
+        raise ValueError(f"{len(steps)} steps have the labels {labels!r}: one is needed for each")
+    if not all(isinstance(one, bool | int | float) and 0 <= one <= 1 for one in labels):
+        raise ValueError(f"labels are {labels!r}; a label is true, false, or a number from 0 to 1")
+    if not (prompt := _prompt(record)):
+        raise ValueError("there is no prompt")
+    return Solution(prompt, steps, tuple(map(float, labels)))
 
 
 def _end(given: Any) -> tuple[Message, ...]:
@@ -153,6 +185,7 @@ _READERS: dict[Format, Callable[[dict[str, Any]], Row]] = {
     "completion": _completion,
     "pairs": _pairs,
     "preference": _preference,
+    "steps": _steps,
 }
 
 

@@ -15,7 +15,7 @@ from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.data.reading import DataFile, Placed, read_rows
 from openbook.training.data.receipt import Receipt
 from openbook.training.data.records import records
-from openbook.training.data.row import Chat, Pair, Preference
+from openbook.training.data.row import Chat, Pair, Preference, Solution
 from openbook.training.data.samples import SampleSettings
 from openbook.training.data.shards import Sample
 from openbook.training.data.tokenised import ReadSettings, samples_of
@@ -58,7 +58,7 @@ def overview(
             found.fields.update(_keys(file.path))
     is_learned = True
     for _, row in read_rows(files, receipt, reading.between):
-        is_learned = is_learned and not isinstance(row, Pair | Preference)
+        is_learned = is_learned and not isinstance(row, Pair | Preference | Solution)
         if isinstance(row, Chat):
             found.turns[len(row.messages)] += 1
             found.roles.update(one["role"] for one in row.messages)

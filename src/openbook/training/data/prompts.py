@@ -22,6 +22,14 @@ def question_chat(row: Question) -> Chat:
     return Chat(({"role": "user", "content": asked}, {"role": "assistant", "content": answer}))
 
 
+def plain_prompt(chat: Chat, place: str = "") -> Completion:
+    """A question and its answer as a text that goes on. BadData for a chat that is more."""
+    said = [(one["role"], text_of(one)) for one in chat.messages]
+    if [role for role, _ in said] != ["user", "assistant"] or chat.tools:
+        raise BadData(f"{place}: a chat of several turns is no text that goes on", "use data.prompts=chat")
+    return Completion(said[0][1], said[1][1])
+
+
 def alpaca_prompt(chat: Chat, place: str = "") -> Completion:
     """BadData for a chat that is more than a question and an answer."""
     said = [(one["role"], text_of(one)) for one in chat.messages]

@@ -39,11 +39,22 @@ class Pair(NamedTuple):
 
 
 class Preference(NamedTuple):
-    """A chat and two ends of it, the better one and the worse one. Unpaired rows have only one of the two."""
+    """A chat and two ends of it, the better one and the worse one. Unpaired rows have only one of the two. An end may be the
+    whole chat again. `margin`: by how much the one is better, where somebody said.
+    """
 
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
+    margin: float | None = None
+
+
+class Solution(NamedTuple):
+    """A chat, and steps that answer it; `labels`: how right each is, 0 to 1."""
+
+    prompt: tuple[Message, ...]
+    steps: tuple[str, ...]
+    labels: tuple[float, ...]
 
 
 class Question(NamedTuple):
@@ -56,7 +67,7 @@ class Question(NamedTuple):
     answers: tuple[tuple[int, str], ...]
 
 
-Row = Text | Chat | Completion | Pair | Preference | Question
+Row = Text | Chat | Completion | Pair | Preference | Solution | Question
 
 
 def as_text(row: Row) -> str:
@@ -72,6 +83,8 @@ def as_text(row: Row) -> str:
             return "\n".join((row.query, *row.positives))
         case Preference():
             return _said((*row.prompt, *(row.chosen or row.rejected)))
+        case Solution():
+            return "\n".join((_said(row.prompt), *row.steps))
         case Question():
             return row.context
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from openbook.core.errors import BadData, ModelUnavailable, UsageError
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.training.data.prompts import alpaca_prompt, question_chat
+from openbook.training.data.prompts import alpaca_prompt, plain_prompt, question_chat
 from openbook.training.data.reading import Placed
 from openbook.training.data.receipt import Receipt
 from openbook.training.data.row import (
@@ -23,13 +23,14 @@ from openbook.training.data.row import (
     Pair,
     Preference,
     Question,
+    Solution,
     Text,
     as_text,
 )
 from openbook.training.data.shards import Sample
 
 TooLong = Literal["auto", "cut", "truncate", "drop", "error"]
-Prompts = Literal["chat", "alpaca"]
+Prompts = Literal["chat", "alpaca", "text"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class SampleSettings:
     """`max_len`: tokens that a row reads, None where a row is any window of the text. A sample has one more: its last token is
     only learned. `too_long`: what becomes of longer ones: text is cut into pieces ("cut"), of a chat the first turns stay that
     fit ("truncate"), "drop", "error"; "auto": the one that goes with the row, for completions "drop". `prompts`: questions are
-    put by the tokenizer's chat template, or as Alpaca put them. `is_text`: rows of all forms are read as plain text.
+    put by the tokenizer's chat template, as Alpaca put them, or as they are, as a text that goes on. `is_text`: rows of all forms are read as plain text.
     """
 
     max_len: int | None = None
@@ -61,8 +62,7 @@ class SampleMaker:
     def __init__(self, tokenizer: Tokenizer, settings: SampleSettings, receipt: Receipt) -> None:
         self._tokenizer, self._settings, self._receipt = tokenizer, settings, receipt
         self._most = None if settings.max_len is None else settings.max_len + 1
-        around = tokenizer.encode("", add_special_tokens=True)
-        self._bos = [tokenizer.bos_id] if tokenizer.bos_id is not None and around[:1] == [tokenizer.bos_id] else []
+        self._bos = beginning_of(tokenizer)
         self._seen_context = ""
 
     def many(self, rows: Sequence[Placed], pool: ThreadPoolExecutor) -> Iterator[Sample]:
@@ -157,15 +157,16 @@ class SampleMaker:
 
     def _as_question(self, placed: Placed) -> Chat | Completion:
         row = placed.row
-        if isinstance(row, Pair | Preference):
-            name = "pairs" if isinstance(row, Pair) else "preference"
+        if isinstance(row, Pair | Preference | Solution):
+            name = {Pair: "pairs", Preference: "preference", Solution: "steps"}[type(row)]
             raise BadData(
                 f"{placed.place}: rows of {name} are not learned from word by word",
                 "use them with the objective that they are for, or `openbook data convert FILE --to messages`",
             )
         chat = question_chat(row) if isinstance(row, Question) else row
-        if self._settings.prompts == "alpaca" and isinstance(chat, Chat):
-            return alpaca_prompt(chat, placed.place)
+        if self._settings.prompts != "chat" and isinstance(chat, Chat):
+            put = alpaca_prompt if self._settings.prompts == "alpaca" else plain_prompt
+            return put(chat, placed.place)
         assert isinstance(chat, Chat | Completion)
         return chat
 
@@ -173,17 +174,11 @@ class SampleMaker:
         """The completion is learned, and the end behind it; a token that reaches over the border is."""
         if not row.completion:
             return Made(None, dropped="empty")
-        found = self._tokenizer.locate(row.prompt + row.completion)
-        ids, eos = list(found.ids), self._tokenizer.eos_id
-        learned = [end > len(row.prompt) for _, end in found.offsets]
-        if ids[:1] != self._bos:
-            ids, learned = self._bos + ids, [False] * len(self._bos) + learned
-        if eos is not None and ids[-1] != eos:
-            ids, learned = [*ids, eos], [*learned, True]
-        if self._most is None or len(ids) <= self._most:
-            return Made(Sample(ids, learned))
+        made = continued(row, self._tokenizer, self._bos)
+        if self._most is None or len(made.ids) <= self._most:
+            return Made(made)
         if self._settings.too_long == "error":
-            raise _too_long(place, len(ids) - 1, self._most - 1)
+            raise _too_long(place, len(made.ids) - 1, self._most - 1)
         if self._settings.too_long in ("cut", "truncate"):
             raise BadData(
                 f"{place}: a completion cannot be cut, its end would never be learned",
@@ -220,6 +215,24 @@ class SampleMaker:
                 error.message, f"{error.remedy}, or data.prompts=alpaca for rows of one question"
             ) from None
         return Sample(made.ids, made.mask)
+
+
+def beginning_of(tokenizer: Tokenizer) -> list[int]:
+    """The token of beginning, where the tokenizer puts one before a text."""
+    around = tokenizer.encode("", add_special_tokens=True)
+    return [tokenizer.bos_id] if tokenizer.bos_id is not None and around[:1] == [tokenizer.bos_id] else []
+
+
+def continued(row: Completion, tokenizer: Tokenizer, bos: list[int]) -> Sample:
+    """A prompt with its completion, which is learned, and the end behind it. `bos`: what stands before a text."""
+    found = tokenizer.locate(row.prompt + row.completion)
+    ids, eos = list(found.ids), tokenizer.eos_id
+    learned = [end > len(row.prompt) for _, end in found.offsets]
+    if ids[:1] != bos:
+        ids, learned = bos + ids, [False] * len(bos) + learned
+    if eos is not None and ids[-1] != eos:
+        ids, learned = [*ids, eos], [*learned, True]
+    return Sample(ids, learned)
 
 
 def _too_long(place: str, tokens: int, most: int) -> BadData:
