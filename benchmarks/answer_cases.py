@@ -17,6 +17,7 @@ from answer_sets import Paragraph, Question, QuestionSet, library_of
 from openbook.assistant.answer.evidence import Evidence, gather, weigh
 from openbook.core.messages import Embedder, TextKind, TokenVectors
 from openbook.library.embed.open import open_embedder
+from openbook.library.retrieve.reranker import Wanted
 from openbook.library.retrieve.search import Mode, search
 from openbook.library.store import LibraryStore
 
@@ -93,7 +94,7 @@ class Shelf:
 
     def evidence(self, text: str, mode: Mode = "hybrid") -> Evidence:
         """What a network is fitted on: without scores, which would be those of the last fit."""
-        found = search(self.store, text, 10, mode=mode)
+        found = search(self.store, text, 10, mode=mode, reranking=Wanted(purpose="ask"))
         return gather(self.store, text, found, score=_no_score)
 
     def without_answers(self, question: Question, evidence: Evidence) -> Evidence:

@@ -50,7 +50,7 @@ def main() -> None:
         )
     best = GRID[int(np.argmax(np.mean(curves, axis=0)))]
     table: dict[str, Any] = json.loads(TABLE.read_text("utf-8"))
-    table[embedder.hash] = {"en": best}
+    table.setdefault(embedder.hash, {})["en"] = best
     TABLE.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", "utf-8")
     print(f"{embedder.name}: weight {best} for English queries, written to {TABLE.name}")
 

@@ -28,6 +28,7 @@ from openbook.core.threads import set_thread_environment
 from openbook.insight.evaluate.spans import exact_match, f1
 from openbook.library.embed.adapted import open_reader
 from openbook.library.embed.default import default_directory
+from openbook.library.retrieve.reranker import Wanted
 from openbook.library.retrieve.search import search
 from openbook.lm.reader import Reader, Reading
 
@@ -136,7 +137,7 @@ def open_questions(reader: Reader, work: Path, count: int) -> dict[str, Any]:
 
 def best(reader: Reader, shelf: Shelf, text: str) -> tuple[str, float]:
     """The best span of the passages that a search finds, and its margin."""
-    hits = search(shelf.store, text, 10).hits[:PASSAGES]
+    hits = search(shelf.store, text, 10, reranking=Wanted(purpose="ask")).hits[:PASSAGES]
     if not hits:
         return "", float("-inf")
     found = reader.read([(text, hit.text) for hit in hits])

@@ -15,6 +15,8 @@ from openbook.library.catalogue import reads
 from openbook.library.catalogue.rows import DocumentRow
 from openbook.library.catalogue.scope import OWNER, Scope, parse_filter
 from openbook.library.retrieve.hit import Hit, SearchResult
+from openbook.library.retrieve.rerank import DEPTH
+from openbook.library.retrieve.reranker import Wanted
 from openbook.library.retrieve.search import Fusion, Mode, search
 from openbook.library.split.settings import SplitSettings
 from openbook.library.store import LibraryStore
@@ -116,10 +118,11 @@ class Library:
         filters: Iterable[str] = (),
         collections: Sequence[str] | None = None,
         principal: str | None = None,
+        rerank: bool | None = None,
     ) -> list[Hit]:
-        """The `k` best passages."""
+        """The `k` best passages. `rerank`: None where it was measured to win."""
         return self.search_result(
-            query, k, mode=mode, filters=filters, collections=collections, principal=principal
+            query, k, mode=mode, filters=filters, collections=collections, principal=principal, rerank=rerank
         ).hits
 
     def search_result(
@@ -132,10 +135,13 @@ class Library:
         collections: Sequence[str] | None = None,
         principal: str | None = None,
         fusion: Fusion = "z-score",
+        rerank: bool | None = None,
+        rerank_depth: int = DEPTH,
     ) -> SearchResult:
-        """`search` with what each stage took and what the user should know."""
+        """`search` with what each stage took and what the user should know. The first `rerank_depth` are reranked."""
         scope = self._scope(filters, collections, principal)
-        return search(self.store, query, k, mode=mode, scope=scope, fusion=fusion)
+        wanted = Wanted(rerank, rerank_depth)
+        return search(self.store, query, k, mode=mode, scope=scope, fusion=fusion, reranking=wanted)
 
     def ask(
         self,
@@ -148,17 +154,26 @@ class Library:
         collections: Sequence[str] | None = None,
         principal: str | None = None,
         on_text: Callable[[str], None] | None = None,
+        rerank: bool | None = None,
+        rerank_depth: int = DEPTH,
     ) -> Answer:
         """An answer whose citations were checked, or an abstention with the nearest passages.
 
         Without `model` the answer is a quotation. `history`: earlier (question, answer) pairs, for follow-ups.
-        `on_text` gets the pieces of a model's answer as they arrive, before they are checked.
+        `on_text` gets the pieces of a model's answer as they arrive, before they are checked. `rerank`: None where it was
+        measured to win.
         """
         from openbook.assistant.answer.ask import ask
 
-        scope = self._scope(filters, collections, principal)
         return ask(
-            self.store, question, model=model, max_wrong=max_wrong, history=history, scope=scope, on_text=on_text
+            self.store,
+            question,
+            model=model,
+            max_wrong=max_wrong,
+            history=history,
+            scope=self._scope(filters, collections, principal),
+            on_text=on_text,
+            reranking=Wanted(rerank, rerank_depth, "ask"),
         )
 
     def _scope(self, filters: Iterable[str], collections: Sequence[str] | None, principal: str | None) -> Scope:

@@ -51,6 +51,10 @@ class Settings(BaseModel):
     mode: str = Field(
         default="hybrid", pattern="^(hybrid|dense|bm25)$", description="how `search` looks: hybrid, dense, bm25"
     )
+    rerank: bool | None = Field(
+        default=None, description="whether `search` and `ask` rerank passages; not set: where it was measured to win"
+    )
+    rerank_depth: int = Field(default=20, ge=1, le=100, description="how many passages are reranked, from the first")
     precision: str = Field(
         default="auto", pattern="^(auto|float32|bfloat16|int8)$", description="arithmetic of the embedder"
     )

@@ -156,7 +156,7 @@ def _negatives(
     lists: list[list[str]] = []
     was_found = False
     for mode in settings.modes:
-        hits = library.search(typed, settings.depth, mode=mode)
+        hits = library.search(typed, settings.depth, mode=mode, rerank=False)
         own = [is_same(hit, query.positive, texts.of) for hit in hits]
         was_found |= any(own)
         best = max((hit.score for hit, same in zip(hits, own, strict=True) if same), default=None)

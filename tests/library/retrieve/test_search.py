@@ -28,7 +28,7 @@ def test_a_hit_says_where_it_stands(open_library, folder):
     assert set(hit.scores) == {"dense", "bm25", "fused", "rerank"}
     assert hit.scores["dense"] is not None and hit.scores["bm25"] is not None
     plain = result.to_json()
-    assert set(plain) == {"query", "generation", "hits", "timings_ms", "warnings"}
+    assert set(plain) == {"query", "generation", "hits", "timings_ms", "rerank", "warnings"}
     assert {"rank", "id", "document_id", "also_in", "anchors", "sha256", "modified", "score"} <= set(plain["hits"][0])
     assert {"embed_query", "bm25", "dense", "fuse", "fetch", "total"} <= set(plain["timings_ms"])
 
@@ -152,7 +152,9 @@ def test_a_reranker_orders_the_hits(open_library, folder):
     hits = library.search("the ferry, its price, the hall and the key", mode="hybrid")
     lengths = [len(hit.text) for hit in hits]
     assert lengths == sorted(lengths)
-    assert all(hit.scores["rerank"] == hit.score for hit in hits)
+    ranks = [hit.scores["rerank"] for hit in hits]
+    assert None not in ranks and ranks == sorted(ranks, reverse=True)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
 def test_readers_search_while_a_writer_adds(open_library, tmp_path):

@@ -13,8 +13,11 @@ from openbook.app.cli.options import (
     FilterOption,
     JsonOption,
     LibraryOption,
+    RerankDepthOption,
+    RerankOption,
     opened,
     print_json,
+    reranking,
     settings,
     shown_path,
     visible,
@@ -60,6 +63,8 @@ def ask(
     filter_: FilterOption = None,
     collection: CollectionOption = None,
     library: LibraryOption = None,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = None,
     fail_on_abstain: Annotated[bool, typer.Option("--fail-on-abstain", help="Exit with 3 without an answer.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,6 +78,7 @@ def ask(
             filters=filter_ or (),
             collections=[collection] if collection else None,
             on_text=None if as_json else _stream_to_terminal(),
+            **reranking(rerank, rerank_depth),
         )
     if as_json:
         print_json(answer.to_json())
@@ -88,6 +94,8 @@ def chat(
     filter_: FilterOption = None,
     collection: CollectionOption = None,
     library: LibraryOption = None,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = None,
 ) -> None:
     """Ask in a conversation; follow-up questions are understood from what went before. An empty line ends it."""
     from openbook.assistant.answer.courtesy import without_courtesies
@@ -114,6 +122,7 @@ def chat(
                 filters=filter_ or (),
                 collections=[collection] if collection else None,
                 on_text=_stream_to_terminal(),
+                **reranking(rerank, rerank_depth),
             )
             if answer.standalone and answer.standalone != question:
                 print("  " + _WORDS["zh" if _is_chinese(question) else "en"]["searched"].format(answer.standalone))

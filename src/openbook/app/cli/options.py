@@ -43,6 +43,16 @@ EmbedderOption = Annotated[
     str | None,
     typer.Option("--embedder", metavar="DIR|URL", help='A sentence-transformers directory, an endpoint, or "none".'),
 ]
+RerankOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--rerank/--no-rerank",
+        help="Whether a cross-encoder reads the first passages beside the question; without it, where that was measured to win.",
+    ),
+]
+RerankDepthOption = Annotated[
+    int | None, typer.Option("--rerank-depth", metavar="N", help="How many passages it reads (default 20).")
+]
 _NAMED = 3
 
 
@@ -50,6 +60,14 @@ def settings() -> Settings:
     from openbook.core.config import load_settings
 
     return load_settings()
+
+
+def reranking(rerank: bool | None, depth: int | None) -> dict[str, Any]:
+    """What `Library.search_result` and `ask` take, from flags and settings. A depth alone asks for reranking."""
+    chosen = settings()
+    if rerank is None:
+        rerank = chosen.rerank if depth is None else True
+    return {"rerank": rerank, "rerank_depth": chosen.rerank_depth if depth is None else depth}
 
 
 @contextmanager

@@ -11,8 +11,11 @@ from openbook.app.cli.options import (
     FilterOption,
     JsonOption,
     LibraryOption,
+    RerankDepthOption,
+    RerankOption,
     opened,
     print_json,
+    reranking,
     settings,
     shown_path,
     visible,
@@ -29,13 +32,20 @@ def search(
     filter_: FilterOption = None,
     collection: CollectionOption = None,
     library: LibraryOption = None,
+    rerank: RerankOption = None,
+    rerank_depth: RerankDepthOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find passages."""
     chosen: Any = mode or settings().mode
     with opened(library) as desk:
         result = desk.search_result(
-            query, k, mode=chosen, filters=filter_ or (), collections=[collection] if collection else None
+            query,
+            k,
+            mode=chosen,
+            filters=filter_ or (),
+            collections=[collection] if collection else None,
+            **reranking(rerank, rerank_depth),
         )
     if as_json:
         print_json(result.to_json())

@@ -47,6 +47,8 @@ def main(fd: int) -> None:
                 model=model,
                 max_wrong=setup["max_wrong"],
                 history=[(asked, said) for asked, said in history],
+                rerank=setup["rerank"],
+                rerank_depth=setup["rerank_depth"],
             )
         finally:
             model.close()

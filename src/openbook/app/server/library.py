@@ -30,6 +30,8 @@ class LibraryAnswers:
             "threads": max(1, (settings.engine.threads or available_cpus()) // 2),
             "precision": chosen.precision,
             "max_wrong": chosen.max_wrong,
+            "rerank": chosen.rerank,
+            "rerank_depth": chosen.rerank_depth,
         }
         self._max_queue = settings.max_queue
         self._worker = Worker(_MODULE, setup, nice=_NICE)

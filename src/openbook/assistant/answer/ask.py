@@ -17,6 +17,7 @@ from openbook.core.errors import UsageError
 from openbook.library.catalogue.scope import OWNER, Scope
 from openbook.library.lexical.language import detect_language
 from openbook.library.retrieve.hit import SearchResult
+from openbook.library.retrieve.reranker import Wanted
 from openbook.library.retrieve.search import Stopwatch, search
 from openbook.library.store import LibraryStore
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from openbook.core.messages import ChatModel
 
 _HITS = 10
+_USUAL = Wanted(purpose="ask")
 _NEAREST = 3
 _NO_ANSWER = {
     "en": "The library has no answer to this question.",
@@ -46,6 +48,7 @@ def ask(
     scope: Scope = OWNER,
     sentences: int = SENTENCES,
     on_text: Callable[[str], None] | None = None,
+    reranking: Wanted = _USUAL,
 ) -> Answer:
     """An answer with checked citations, or an abstention with the nearest passages.
 
@@ -62,7 +65,8 @@ def ask(
     with _opened(model) as chat:
         with store.catalogue.read() as connection:  # one state of the library for searching, weighing and quoting
             with watch.stage("search"):
-                result = own_articles(standalone, search(store, with_references(standalone), _HITS, scope=scope))
+                found = search(store, with_references(standalone), _HITS, scope=scope, reranking=reranking)
+                result = own_articles(standalone, found)
             with watch.stage("weigh"):
                 evidence = gather(store, standalone, result, scope=scope, reader=shipped_reader)
                 confidence = probability(evidence)
@@ -75,9 +79,9 @@ def ask(
                 return _abstained(question, standalone, sure, result, watch, [*warnings, *([reason] if reason else [])])
             if chat is None:
                 with watch.stage("quote"):
-                    found = quote(store, evidence, sentences=sentences)
-                assert found is not None, "there are units"
-                return _quoted(question, standalone, found, confidence, result, watch, warnings)
+                    quotation = quote(store, evidence, sentences=sentences)
+                assert quotation is not None, "there are units"
+                return _quoted(question, standalone, quotation, confidence, result, watch, warnings)
         from openbook.assistant.answer.generate import generate_answer
 
         return generate_answer(

@@ -10,6 +10,7 @@ from typing import Any
 from openbook.assistant.desk import Library
 from openbook.core.errors import UsageError
 from openbook.insight.evaluate.retrieval import Interval, evaluate
+from openbook.library.retrieve.reranker import Wanted
 from openbook.library.retrieve.search import Mode, rank_documents
 
 
@@ -29,17 +30,19 @@ class RetrievalReport:
         }
 
 
-def evaluate_retrieval(library: Library, path: Path, mode: Mode) -> RetrievalReport:
+def evaluate_retrieval(library: Library, path: Path, mode: Mode, reranking: Wanted | None = None) -> RetrievalReport:
     """Runs every line `{"query": ..., "relevant": {"DOCUMENT PATH OR ID": grade}}` of `path`.
 
     Raises `UsageError` that names the line, for one that is not of this form or names a document that is not there.
     """
+    wanted = reranking or Wanted()
     rankings: dict[str, list[str]] = {}
     relevant: dict[str, dict[str, float]] = {}
     for number, (query, named) in enumerate(read_queries(path), 1):
         key = str(number)
         relevant[key] = {str(_document_id(library, path, number, name)): grade for name, grade in named.items()}
-        rankings[key] = [str(found) for found in rank_documents(library.store, query, mode=mode)]
+        found = rank_documents(library.store, query, mode=mode, reranking=wanted)
+        rankings[key] = [str(document_id) for document_id in found]
     if not relevant:
         raise UsageError(f"{path} holds no query", 'write lines {"query": ..., "relevant": {"DOC": 1}}')
     evaluation = evaluate(rankings, relevant)

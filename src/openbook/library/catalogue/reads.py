@@ -184,6 +184,12 @@ def chunks_by_id(
     return found
 
 
+def prefixes(connection: apsw.Connection, ids: Sequence[int]) -> dict[int, str]:
+    """What is embedded and indexed before the slice of each chunk that is there: title, heading path, table header."""
+    query = "SELECT id, prefix FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+    return {row[0]: row[1] for row in connection.execute(query, (json.dumps([int(one) for one in ids]),))}
+
+
 def slice_of_text(connection: apsw.Connection, part_id: int, byte_start: int, byte_end: int) -> str:
     """A slice of a document's text that lies in one part, read without reading the rest of it."""
     begin = connection.execute("SELECT byte_start FROM parts WHERE id = ?", (part_id,)).get

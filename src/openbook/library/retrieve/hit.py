@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from openbook.library.documents.model import Anchor
+from openbook.library.retrieve.rerank import RerankNote
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class Hit:
     """`start:end` are code points of the document's text, `text` is that slice. `modified`: seconds since 1970.
 
     `also_in`: other paths of the same document, and of documents that say the same word for word. `stale`: the file
-    has changed (or gone) since it was read. `score` orders the hits; `scores` holds what each stage gave.
+    has changed (or gone) since it was read. `score` orders the hits; `scores` holds what each stage gave:
+    "rerank" is the reranker's own, in its units (a logit of the package's), None where it did not read the passage.
     """
 
     rank: int
@@ -60,17 +62,13 @@ class Hit:
             "scores": self.scores,
         }
 
-    def ranked(self, rank: int) -> Hit:
-        return replace(self, rank=rank)
-
-    def rescored(self, score: float) -> Hit:
-        """The hit with the score of the reranker, which then orders."""
-        return replace(self, score=score, scores=self.scores | {"rerank": score})
-
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The hits of a query, best first; what each stage took in milliseconds; and what the user should know."""
+    """The hits of a query, best first; what each stage took in milliseconds; and what the user should know.
+
+    `rerank`: None where nothing was to be reranked.
+    """
 
     query: str
     generation: int
@@ -79,6 +77,7 @@ class SearchResult:
     hits: list[Hit]
     timings_ms: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    rerank: RerankNote | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,6 +85,7 @@ class SearchResult:
             "generation": self.generation,
             "hits": [hit.to_json() for hit in self.hits],
             "timings_ms": self.timings_ms,
+            "rerank": self.rerank.to_json() if self.rerank is not None else None,
             "warnings": self.warnings,
         }
 

@@ -1,9 +1,9 @@
-"""One question to a library: BM25 and vectors, fused, folded, optionally reranked; every stage scored and timed."""
+"""One question to a library: BM25 and vectors, fused, reranked where that wins, folded; every stage scored and timed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ from openbook.library.retrieve.fold import Passage, fold_passages
 from openbook.library.retrieve.fuse import DEPTH, Fused, Ids, Ranked, fuse_ranks, fuse_z_scores
 from openbook.library.retrieve.hit import Hit, SearchResult
 from openbook.library.retrieve.indexes import Indexes
+from openbook.library.retrieve.rerank import Candidate, Reranked, Reranking, RerankNote, rerank
+from openbook.library.retrieve.reranker import Chosen, Wanted, choose_reranking
 from openbook.library.retrieve.weights import dense_weight
 from openbook.library.store import LibraryStore, language_note, no_vectors_note
 
@@ -32,7 +34,7 @@ Mode = Literal["hybrid", "dense", "bm25"]
 Fusion = Literal["z-score", "rrf"]
 MODES = ("hybrid", "dense", "bm25")
 MOST_CHARACTERS = 8_192
-_RERANK_DEPTH = 30
+_USUAL = Wanted()
 
 
 class Stopwatch:
@@ -63,7 +65,7 @@ def search(
     mode: Mode = "hybrid",
     scope: Scope = OWNER,
     fusion: Fusion = "z-score",
-    rerank: bool = True,
+    reranking: Wanted = _USUAL,
 ) -> SearchResult:
     """The `k` best passages for `text` among what `scope` shows.
 
@@ -71,40 +73,51 @@ def search(
     for an empty or overlong query, an unknown mode, or `dense` in a library without an embedder.
     """
     _check(text, k, mode)
-    reranks = rerank and store.reranker is not None
-    with _ranked(store, text, mode, scope, fusion, max(DEPTH, 4 * k)) as ranked, ranked.watch.stage("fetch"):
-        hits = _hits(ranked, scope, _RERANK_DEPTH if reranks else k)
-    if reranks:
-        with ranked.watch.stage("rerank"):
-            hits = _reranked(store, text, hits)
-    hits = [hit.ranked(number) for number, hit in enumerate(hits[:k], 1)]
-    return SearchResult(text, ranked.generation.id, mode, ranked.language, hits, ranked.watch.total(), ranked.warnings)
+    with (
+        _ranked(store, text, mode, scope, fusion, max(DEPTH, 4 * k), reranking) as ranked,
+        ranked.watch.stage("fetch"),
+    ):
+        hits = _hits(ranked, scope, k)
+    return SearchResult(
+        *(text, ranked.generation.id, mode, ranked.language, hits, ranked.watch.total(), ranked.warnings, ranked.note)
+    )
 
 
 def rank_documents(
-    store: LibraryStore, text: str, *, mode: Mode = "hybrid", scope: Scope = OWNER, fusion: Fusion = "z-score"
+    store: LibraryStore,
+    text: str,
+    *,
+    mode: Mode = "hybrid",
+    scope: Scope = OWNER,
+    fusion: Fusion = "z-score",
+    reranking: Wanted = _USUAL,
 ) -> list[int]:
     """Ids of the documents for `text`, best first, each once (its best chunk counts); for evaluation."""
-    with _ranked(store, text, mode, scope, fusion, DEPTH) as ranked:
-        found = reads.documents_of_chunks(ranked.connection, ranked.fused.ids.tolist())
-    return list(dict.fromkeys(found[int(i)] for i in ranked.fused.ids if int(i) in found))
+    with _ranked(store, text, mode, scope, fusion, DEPTH, reranking) as ranked:
+        ids = ranked.ordered.fused.ids.tolist()
+        found = reads.documents_of_chunks(ranked.connection, ids)
+    return list(dict.fromkeys(found[one] for one in ids if one in found))
 
 
 @dataclass
 class _Ranked:
-    """Fused chunk ids and what they came from, in one state of the library."""
+    """Fused chunk ids, how they are `ordered` in the end, and what they came from, in one state of the library."""
 
     connection: apsw.Connection
     generation: Generation
     language: str
     fused: Fused
+    ordered: Reranked
     lists: dict[str, Ranked]
     watch: Stopwatch
     warnings: list[str]
+    note: RerankNote | None
 
 
 @contextmanager
-def _ranked(store: LibraryStore, text: str, mode: Mode, scope: Scope, fusion: Fusion, depth: int) -> Iterator[_Ranked]:
+def _ranked(
+    store: LibraryStore, text: str, mode: Mode, scope: Scope, fusion: Fusion, depth: int, wanted: Wanted
+) -> Iterator[_Ranked]:
     """Ranks chunks for `text`; the transaction that the ranking saw stays open inside the block."""
     watch = Stopwatch()
     warnings: list[str] = []
@@ -116,6 +129,7 @@ def _ranked(store: LibraryStore, text: str, mode: Mode, scope: Scope, fusion: Fu
     if embedder is not None and query.text.strip():
         with watch.stage("embed_query"):
             vector = embedder.embed([query.text], "query")[0]
+    chosen = _reranking(store, generation, query, language, wanted, vector is not None, watch, warnings)
     with store.catalogue.read() as connection:
         with watch.stage("open_indexes"):
             indexes = store.indexes.current(connection)
@@ -128,7 +142,12 @@ def _ranked(store: LibraryStore, text: str, mode: Mode, scope: Scope, fusion: Fu
         lists = _lists(indexes, words, query, vector, weight, allowed, mode, depth, watch)
         with watch.stage("fuse"):
             fused = fuse_ranks(list(lists.values())) if fusion == "rrf" else fuse_z_scores(list(lists.values()))
-        yield _Ranked(connection, indexes.generation, language, fused, lists, watch, warnings)
+        ordered, note = Reranked(fused, {}), chosen.note
+        if chosen.reranking is not None:
+            with watch.stage("rerank"):
+                ordered = _reranked(connection, scope, indexes.generation, query, fused, chosen.reranking)
+            note = RerankNote(chosen.reranking.name, chosen.reranking.weight, len(ordered.scores))
+        yield _Ranked(connection, indexes.generation, language, fused, ordered, lists, watch, warnings, note)
 
 
 def _check(text: str, k: int, mode: str) -> None:
@@ -158,6 +177,45 @@ def _embedder_for(
         warnings.append(language_note(str(generation.embedder), language))
         return None, 0.0
     return store.embedder(generation), 1.0 if mode == "dense" else weight
+
+
+def _reranking(
+    store: LibraryStore,
+    generation: Generation,
+    query: Query,
+    language: str,
+    wanted: Wanted,
+    has_vectors: bool,
+    watch: Stopwatch,
+    warnings: list[str],
+) -> Chosen:
+    """What reranks this search, opened where it was not yet."""
+    if not query.text.strip():
+        return Chosen()
+    with watch.stage("open_reranker"):
+        chosen = choose_reranking(wanted, store.reranker, generation.embedder_hash, language, has_vectors=has_vectors)
+    if chosen.warning:
+        warnings.append(chosen.warning)
+    return chosen
+
+
+def _reranked(
+    connection: apsw.Connection,
+    scope: Scope,
+    generation: Generation,
+    query: Query,
+    fused: Fused,
+    stage: Reranking,
+) -> Reranked:
+    """The fused chunks with the first in the reranker's order too. It reads what was embedded: headings, then the slice."""
+    first = fused.ids[: stage.depth].tolist()
+    rows = reads.chunks_by_id(connection, scope, generation.id, first)
+    prefixes = reads.prefixes(connection, list(rows))
+    candidates = {
+        number: Candidate(prefixes[number] + row.text if row.text.strip() else "", row.language)
+        for number, row in rows.items()
+    }
+    return rerank(query.text, fused, candidates, stage)
 
 
 def _allowed(
@@ -225,23 +283,25 @@ def _lists(
 
 def _hits(ranked: _Ranked, scope: Scope, k: int) -> list[Hit]:
     """Hits from fused chunk ids, best first: equal passages folded, neighbours merged, until there are `k`."""
-    connection, generation, fused, lists = ranked.connection, ranked.generation, ranked.fused, ranked.lists
+    connection, generation = ranked.connection, ranked.generation
+    ids = ranked.ordered.fused.ids
     found: list[Passage] = []
     rows: dict[int, ChunkRow] = {}
     documents: dict[int, DocumentRow] = {}
     taken = 0
-    while taken < len(fused.ids) and len(found) < k:
-        step = fused.ids[taken : taken + max(2 * k, 16)]
+    while taken < len(ids) and len(found) < k:
+        step = ids[taken : taken + max(2 * k, 16)]
         taken += len(step)
         fresh = reads.chunks_by_id(connection, scope, generation.id, step.tolist())
         rows |= fresh
         unknown = {row.document_id for row in fresh.values()} - set(documents)
         documents |= reads.documents_by_id(connection, scope, sorted(unknown))
-        ordered = [rows[int(chunk_id)] for chunk_id in fused.ids[:taken] if int(chunk_id) in rows]
+        ordered = [rows[int(chunk_id)] for chunk_id in ids[:taken] if int(chunk_id) in rows]
         found = fold_passages(ordered, documents)
+    lists: dict[str, Ranked | Fused] = {**ranked.lists, "fused": ranked.fused, "score": ranked.ordered.fused}
     scores = {name: dict(zip(one.ids.tolist(), one.scores.tolist(), strict=True)) for name, one in lists.items()}
-    totals = dict(zip(fused.ids.tolist(), fused.scores.tolist(), strict=True))
-    return [_hit(connection, number, passage, documents, scores, totals) for number, passage in enumerate(found[:k], 1)]
+    scores["rerank"] = ranked.ordered.scores
+    return [_hit(connection, number, passage, documents, scores) for number, passage in enumerate(found[:k], 1)]
 
 
 def _hit(
@@ -250,13 +310,12 @@ def _hit(
     passage: Passage,
     documents: dict[int, DocumentRow],
     scores: dict[str, dict[int, float]],
-    totals: dict[int, float],
 ) -> Hit:
+    """`scores`: of each stage by chunk id, and "score", which orders."""
     best = passage.best
     document = documents[best.document_id]
     path, *others = document.paths or ("",)
     text = reads.text_between(connection, best.document_id, passage.start, passage.end)
-    score = totals[best.id]
     return Hit(
         rank=rank,
         id=f"c{best.id}",
@@ -275,13 +334,8 @@ def _hit(
         modified=document.modified,
         stale=is_stale(connection, path, document),
         language=best.language,
-        score=score,
-        scores={
-            "dense": scores.get("dense", {}).get(best.id),
-            "bm25": scores.get("bm25", {}).get(best.id),
-            "fused": score,
-            "rerank": None,
-        },
+        score=scores["score"][best.id],
+        scores={name: scores.get(name, {}).get(best.id) for name in ("dense", "bm25", "fused", "rerank")},
         chunk_ids=passage.chunk_ids,
     )
 
@@ -298,12 +352,3 @@ def is_stale(connection: apsw.Connection, path: str, document: DocumentRow) -> b
     if document.suffix == "#record":
         return status.st_mtime_ns != known.mtime_ns
     return (status.st_size, status.st_mtime_ns) != (known.size_bytes, known.mtime_ns)
-
-
-def _reranked(store: LibraryStore, text: str, hits: Sequence[Hit]) -> list[Hit]:
-    assert store.reranker is not None
-    if not hits:
-        return []
-    ranks = store.reranker.rank(text, [hit.text for hit in hits])
-    order = np.argsort(-ranks, kind="stable")
-    return [hits[int(i)].rescored(float(ranks[int(i)])) for i in order]
