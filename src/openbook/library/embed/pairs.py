@@ -36,6 +36,10 @@ class CrossEncoder:
         self._model = _PairModel(directory, precision, num_labels=1, adapter=adapter)
 
     @property
+    def precision(self) -> Precision:
+        return self._model.precision
+
+    @property
     def truncated(self) -> int:
         return self._model.truncated
 
@@ -93,6 +97,7 @@ class _PairModel:
             )
         self.truncated = 0
         self._encoder, self._labels = found.encoder, num_labels
+        self.precision: Precision = found.encoder.precision
         self._pooler = found.linear("pooler.dense", directory)
         self._head = found.linear(name, directory)
         most = min(max_tokens(directory), max_tokens(adapter, directory) if adapter is not None else 1 << 30)
