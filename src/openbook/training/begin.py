@@ -20,7 +20,7 @@ from openbook.lm.adapters.settings import (
 )
 from openbook.lm.families.base import Family
 from openbook.lm.families.bert_config import HeadName
-from openbook.lm.heads import config_with_head, load_with_head
+from openbook.lm.heads import config_with_head, load_with_head, load_with_score
 from openbook.lm.load import load_model, new_model
 from openbook.lm.local import model_directory
 from openbook.lm.presets import new_config
@@ -92,7 +92,11 @@ def open_model(recipe: Recipe, tokenizer: Tokenizer) -> Begun:
     model: Family
     fresh: tuple[str, ...] = ()
     wanted = head_of(recipe)
-    if part.path is not None and wanted is not None:
+    if recipe.objective == "reward":
+        if part.path is None:
+            raise UsageError("a reward model begins as a trained one", "give model.path=DIR")
+        model, fresh = load_with_score(model_directory(os_path(part.path)), dtype, recipe.seed)
+    elif part.path is not None and wanted is not None:
         model, fresh = load_with_head(model_directory(os_path(part.path)), *wanted, dtype, recipe.seed)
     elif part.path is not None:
         model = load_model(model_directory(os_path(part.path)), dtype)

@@ -22,8 +22,10 @@ from openbook.training.data.overview import marked
 from openbook.training.estimate import estimate, total_bytes
 from openbook.training.evaluate import Evaluation, evaluate
 from openbook.training.loop import Loop, tokens_of
+from openbook.training.objectives.objective import KnowsFirstLoss
 from openbook.training.parallel import is_sharded
-from openbook.training.sources.step import Shown, Tokens
+from openbook.training.sources.answers import Answers
+from openbook.training.sources.step import Shown, ShownBeside, Tokens
 
 if TYPE_CHECKING:
     from openbook.training.run import Run
@@ -33,6 +35,8 @@ GUESS_TOLERANCE = 0.1
 """Share of ln V by which the loss of a fresh model may differ from that of a guess."""
 GUESS_LEAST = 1.0
 """Nats by which it may at any rate: a tied table likes the token that it stands on, which shows among a few characters."""
+FIRST_TOLERANCE, FIRST_TOLERANCE_16 = 1e-3, 5e-2
+"""Share by which a loss that is known beforehand may be another, in float32 and in 16 bits, where sums depend on their order."""
 _SHOWN_TOKENS = 400
 
 
@@ -57,13 +61,36 @@ def first_checks(loop: Loop[Any], begun: Begun, task: Task) -> Iterator[str]:
             f"a fresh model has a loss of {found.loss:.3f}, a guess among its tokens {guess:.3f}",
             "its first weights or its targets are wrong: look at them with `openbook train --check`",
         )
+    _check_first_loss(loop, micros, found)
     yield from _adapter_check(loop, micros, found)
+
+
+def _check_first_loss(loop: Loop[Any], micros: Sequence[Any], found: Evaluation) -> None:
+    """RunStopped where the objective knows what the loss must be, and it is not."""
+    knows = loop.objective if isinstance(loop.objective, KnowsFirstLoss) else None
+    said = knows.first_loss(micros[0]) if knows is not None and micros and not _has_virtual_tokens(loop.model) else None
+    total, weight, unknown = loop.ranks.sum([said or 0.0, loop.objective.weight(micros[0]), float(said is None)])
+    if unknown:
+        return
+    share = FIRST_TOLERANCE if loop.pace.precision == "float32" else FIRST_TOLERANCE_16
+    expected = total / weight
+    if not abs(found.loss - expected) <= share * max(expected, 1.0):
+        raise RunStopped(
+            f"the loss before training is {found.loss:.6f} and must be {expected:.6f}",
+            "the model is not its own reference, or its head is not zero: remove the folder of tokenised data, run again",
+        )
+
+
+def _has_virtual_tokens(model: Any) -> bool:
+    """Whether its adapter changes the model before it is trained."""
+    table = find_table(model)
+    return table is not None and isinstance(table.settings.get(ADAPTER), PrefixSettings | PromptSettings)
 
 
 def _check_beginnings(micros: Sequence[Any], tokenizer: Tokenizer) -> None:
     """RunStopped where a sequence begins with two tokens of beginning."""
     for micro in micros:
-        if not isinstance(micro, Tokens) or tokenizer.bos_id is None:
+        if not isinstance(micro, Tokens | Answers) or tokenizer.bos_id is None:
             continue
         starts = torch.tensor([0, *micro.lengths[:-1]]).cumsum(0)
         begun = micro.ids[starts] == tokenizer.bos_id
@@ -133,13 +160,17 @@ def _say_sample(run: Run, say: Callable[[str], None]) -> None:
     micros = source.next_step()
     source.resume(state)
     first = micros[0] if micros else None
-    if not isinstance(first, Shown):
+    if isinstance(first, ShownBeside):
+        sequences = first.shown_beside()
+    elif isinstance(first, Shown):
+        sequences = {"a sample": first.shown()}
+    else:
         return
-    ids, is_learned = first.shown()
-    shown = min(len(ids), _SHOWN_TOKENS)
-    say(f"a sample of {len(ids):,} tokens" + (f", of which {shown} are shown:" if shown < len(ids) else ":"))
-    for kind, text in marked(ids[:shown], is_learned[:shown], run.begun.tokenizer):
-        say(f"  {kind:15} {text!r}")
+    for name, (ids, is_learned) in sequences.items():
+        shown = min(len(ids), _SHOWN_TOKENS)
+        say(f"{name} of {len(ids):,} tokens" + (f", of which {shown} are shown:" if shown < len(ids) else ":"))
+        for kind, text in marked(ids[:shown], is_learned[:shown], run.begun.tokenizer):
+            say(f"  {kind:15} {text!r}")
 
 
 def _span(seconds: float) -> str:

@@ -27,14 +27,25 @@ from openbook.training.recipe_parts import (
     ModelPart,
     NextSentencePart,
     Part,
+    PreferencePart,
     ReaderPart,
     RerankPart,
+    RewardPart,
     SpansPart,
 )
 from openbook.training.schedule import Shape
 
 ObjectiveName = Literal[
-    "next_token", "masked", "spans", "rerank", "reader", "contrastive", "next_sentence", "classifier"
+    "next_token",
+    "masked",
+    "spans",
+    "rerank",
+    "reader",
+    "contrastive",
+    "next_sentence",
+    "classifier",
+    "reward",
+    "preference",
 ]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
@@ -59,6 +70,8 @@ class Recipe(Part):
     reader: ReaderPart = ReaderPart()
     next_sentence: NextSentencePart = NextSentencePart()
     classifier: ClassifierPart = ClassifierPart()
+    reward: RewardPart = RewardPart()
+    preference: PreferencePart = PreferencePart()
     continual: ContinualPart = ContinualPart()
     forgetting: ForgettingPart | bool = Field(
         default=True, description="what a model that is given by its path forgets; false: it is not measured"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from openbook.training.data.documents import Documents
 from openbook.training.data.formats import Format
 from openbook.training.data.samples import Prompts, TooLong
+from openbook.training.objectives.preference_names import DEFAULTS, Knobs, PreferenceLoss
 
 Layout = Literal["auto", "windows", "packed", "single"]
 AdapterKind = Literal["lora", "qlora", "dora", "prefix", "p-tuning", "prompt", "houlsby"]
@@ -120,6 +121,44 @@ class RerankPart(Part):
     )
     negatives: int = Field(default=3, ge=1, description="of each query, in a step")
     strangers: int = Field(default=0, ge=0, description="positives of other queries, as easy negatives beside them")
+
+
+class RewardPart(Part):
+    """Of objective `reward`. A row of a batch is a pair, or a solution whose steps have labels, by the form of the data."""
+
+    center: float = Field(
+        default=0.0, ge=0, description="of (r_c + r_r)^2, which holds the scores around 0; 0.01 is common"
+    )
+
+
+class PreferencePart(Part):
+    """Of objective `preference`. A row of a batch is a pair; of kto an answer. Settings that a loss does not have are refused."""
+
+    loss: PreferenceLoss = "sigmoid"
+    beta: float | None = Field(default=None, gt=0, description="how little the model may leave its reference (0.1)")
+    label_smoothing: float | None = Field(
+        default=None, ge=0, lt=0.5, description="of cdpo: share of wrong labels (0.1)"
+    )
+    gamma: float | None = Field(default=None, ge=0, description="of simpo: the margin that is aimed at (1)")
+    weight: float | None = Field(
+        default=None, ge=0, description="of orpo: of the odds (0.1); cpo: of the likelihood (1)"
+    )
+    desirable: float | None = Field(default=None, gt=0, description="of kto: weight of answers that were liked (1)")
+    undesirable: float | None = Field(default=None, gt=0, description="of kto: weight of the others (1)")
+
+    @model_validator(mode="after")
+    def _has_its_settings(self) -> PreferencePart:
+        given = {name for name, value in self.model_dump(exclude={"loss"}).items() if value is not None}
+        if unknown := sorted(given - DEFAULTS[self.loss].keys()):
+            known = ", ".join(DEFAULTS[self.loss])
+            raise ValueError(f"preference.{unknown[0]} is no setting of {self.loss}, which has {known}")
+        return self
+
+    @property
+    def knobs(self) -> Knobs:
+        """What is given, over the defaults of the loss."""
+        given = {name: value for name, value in self.model_dump(exclude={"loss"}).items() if value is not None}
+        return Knobs(**(DEFAULTS[self.loss] | given))
 
 
 class MaskedPart(Part):

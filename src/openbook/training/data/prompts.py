@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from openbook.core.errors import BadData
+from openbook.lm.tokenizers.instructions import ALPACA
 from openbook.training.data.row import Chat, Completion, Question, text_of
 
-ALPACA = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{}\n\n### Response:\n"
-)
-"""Source: Taori et al. 2023, Stanford Alpaca. Their second text, for rows with an input, is not used: an input stands under its
-instruction, as a person would write it.
-"""
 NO_ANSWER = "The text does not say."
 
 

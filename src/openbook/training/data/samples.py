@@ -38,7 +38,8 @@ class SampleSettings:
     """`max_len`: tokens that a row reads, None where a row is any window of the text. A sample has one more: its last token is
     only learned. `too_long`: what becomes of longer ones: text is cut into pieces ("cut"), of a chat the first turns stay that
     fit ("truncate"), "drop", "error"; "auto": the one that goes with the row, for completions "drop". `prompts`: questions are
-    put by the tokenizer's chat template, as Alpaca put them, or as they are, as a text that goes on. `is_text`: rows of all forms are read as plain text.
+    put by the tokenizer's chat template, as Alpaca put them, or as they are, as a text that goes on. `is_text`: rows of all
+    forms are read as plain text.
     """
 
     max_len: int | None = None

@@ -22,6 +22,15 @@ class Objective(Protocol[M_contra]):
 
 
 @runtime_checkable
+class KnowsFirstLoss(Protocol[M_contra]):
+    """An objective whose loss before training is known beforehand, whatever the model."""
+
+    def first_loss(self, micro: M_contra) -> float | None:
+        """The sum over `micro`; None where only training tells it."""
+        ...
+
+
+@runtime_checkable
 class PreparesSteps(Protocol[M]):
     """An objective whose statistics are no sums over micro-batches: it sees a whole step before any of it is learned."""
 

@@ -65,6 +65,13 @@ class Shown(Protocol):
     def shown(self) -> tuple[list[int], list[bool]]: ...
 
 
+@runtime_checkable
+class ShownBeside(Protocol):
+    """A micro-batch whose first sequences belong together: what each is, with what `Shown` says."""
+
+    def shown_beside(self) -> dict[str, tuple[list[int], list[bool]]]: ...
+
+
 class Source(Protocol[M]):
     """Gives the steps of a run, the same for the same seed, on every rank its own part."""
 

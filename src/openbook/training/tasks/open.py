@@ -12,8 +12,10 @@ from openbook.training.tasks.contrastive import contrastive_task
 from openbook.training.tasks.masked import masked_task
 from openbook.training.tasks.next_sentence import next_sentence_task
 from openbook.training.tasks.next_token import next_token_task
+from openbook.training.tasks.preference import preference_task
 from openbook.training.tasks.reader import reader_task
 from openbook.training.tasks.rerank import rerank_task
+from openbook.training.tasks.reward import reward_task
 from openbook.training.tasks.spans import spans_task
 from openbook.training.tasks.task import Task
 
@@ -44,3 +46,7 @@ def open_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress = s
             return next_sentence_task(recipe, begun.tokenizer, ranks, progress)
         case "classifier":
             return classifier_task(recipe, begun.tokenizer, ranks, progress)
+        case "reward":
+            return reward_task(recipe, begun, ranks, progress)
+        case "preference":
+            return preference_task(recipe, begun, ranks, progress)

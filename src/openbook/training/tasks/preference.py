@@ -1,0 +1,151 @@
+"""Preferences: pairs of answers, or answers that were liked or not, learned against the model that the run begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from openbook.core.errors import BadData, UsageError
+from openbook.core.progress import Progress
+from openbook.lm.adapters.slot import find_table
+from openbook.training.begin import Begun
+from openbook.training.data.preferences import DISLIKED, LIKED, Preferences, preferences
+from openbook.training.objectives.preference import LikedOrNot, PreferredAnswers
+from openbook.training.objectives.preference_names import WITH_REFERENCE
+from openbook.training.parallel import Ranks
+from openbook.training.recipe import Recipe
+from openbook.training.reference import known_logprobs
+from openbook.training.sources.answers import Answer, Answers, LikedAnswers, PreferredPairs
+from openbook.training.tasks.numbered import Make, numbered_task
+from openbook.training.tasks.preferred import cache_of, open_both, reading_of
+from openbook.training.tasks.task import Task
+
+_TRIES = 64
+"""Answers after one's own that are looked at for one to another prompt."""
+
+
+def preference_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) -> Task:
+    """UsageError for a model that is not trained yet or predicts no next token, BadData for rows that the loss cannot learn
+    from.
+    """
+    part = recipe.preference
+    _check(recipe, begun)
+    how = reading_of(recipe, recipe.max_seq_len)
+    read = partial(
+        preferences,
+        tokenizer=begun.tokenizer,
+        settings=how.settings,
+        cache=how.cache,
+        reading=how.reading,
+        progress=progress,
+    )
+    opened = open_both(recipe, ranks, read)
+    if part.loss == "kto":
+        liked = [_liked(recipe, begun, ranks, progress, one) for one in opened.both]
+        return numbered_task(recipe, ranks, liked, LikedOrNot(part.knobs), opened.notes)
+    pairs = [_pairs(recipe, begun, ranks, progress, one) for one in opened.both]
+    return numbered_task(recipe, ranks, pairs, PreferredAnswers(part.loss, part.knobs), opened.notes)
+
+
+def _check(recipe: Recipe, begun: Begun) -> None:
+    loss, batch_size = recipe.preference.loss, recipe.batch_size
+    if begun.is_fresh:
+        raise UsageError("a preference is learned by a trained model", "give model.path=DIR")
+    if not begun.model.causal or begun.model.head_over != "tokens":
+        kind = begun.model.config.model_type
+        raise UsageError(
+            f"objective preference learns on a decoder that writes, not on this {kind}", "give another model.path"
+        )
+    has_adapter = find_table(begun.model) is not None
+    if recipe.way == "pipeline" and (loss == "kto" or (has_adapter and loss in WITH_REFERENCE)):
+        raise UsageError(
+            "parallel=pipeline has one forward pass, and this loss needs two", "use parallel=ddp, fsdp or tensor"
+        )
+    if loss == "kto" and batch_size < 2:
+        raise UsageError("kto tells an answer from those to other prompts of its step", "raise batch_size")
+
+
+def _pairs(
+    recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress, data: Preferences
+) -> tuple[Make[PreferredPairs], int]:
+    loss, pairs = recipe.preference.loss, data.pairs
+    alone = sum(kind in (LIKED, DISLIKED) for kind in data.kinds)
+    if alone:
+        raise BadData(
+            f"{alone:,} answers have no other one beside them, which loss {loss} compares",
+            "preference.loss=kto learns from single answers",
+        )
+    answers = [_answer(data, place) for place in range(len(data.kinds))]
+    known = _reference(recipe, begun, ranks, progress, answers)
+
+    def make(numbers: Sequence[int]) -> PreferredPairs:
+        places = np.concatenate([pairs[list(numbers), 0], pairs[list(numbers), 1]])
+        found = PreferredPairs.of([answers[place] for place in places])
+        return replace(found, reference=None if known is None else torch.from_numpy(known[places]))
+
+    return make, len(pairs)
+
+
+def _liked(
+    recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress, data: Preferences
+) -> tuple[Make[LikedAnswers], int]:
+    """Pairs are two single answers each."""
+    is_good = data.is_good
+    if is_good.all() or not is_good.any():
+        side = "liked" if is_good.all() else "disliked"
+        raise BadData(f"all {len(is_good):,} answers are {side}: there is nothing to tell apart", "give some of both")
+    answers = [_answer(data, place) for place in range(len(data.kinds))]
+    strangers = [_strange(answers, place, recipe.max_seq_len + 1) for place in range(len(answers))]
+    known = _reference(recipe, begun, ranks, progress, [*answers, *strangers])
+
+    def make(numbers: Sequence[int]) -> LikedAnswers:
+        places = np.array(numbers)
+        found = LikedAnswers.of([answers[place] for place in places])
+        both = (None, None) if known is None else (known[places], known[len(answers) + places])
+        own, other = (None if one is None else torch.from_numpy(one) for one in both)
+        return replace(
+            found,
+            is_good=torch.from_numpy(is_good[places]),
+            strangers=Answers.of([strangers[place] for place in places]),
+            reference=own,
+            stranger_reference=other,
+        )
+
+    return make, len(answers)
+
+
+def _reference(
+    recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress, answers: Sequence[Answer]
+) -> NDArray[np.float32] | None:
+    """None where the loss has none, and where an adapter can be turned off."""
+    if recipe.preference.loss not in WITH_REFERENCE or find_table(begun.model) is not None:
+        return None
+    return known_logprobs(begun.model, answers, cache_of(recipe), ranks, recipe.precision, progress)
+
+
+def _answer(data: Preferences, place: int) -> Answer:
+    return data.shards.ids(place), data.shards.learned(place)
+
+
+def _strange(answers: Sequence[Answer], place: int, most: int) -> Answer:
+    """The prompt of one with an answer to another, always the same one; its end is cut where both do not fit.
+
+    The next answer in the data to another prompt; where many in a row have the same prompt, the next.
+    """
+    prompt = _prompt(answers[place])
+    for step in range(1, min(len(answers), _TRIES) + 1):
+        ids, learned = other = answers[(place + step) % len(answers)]
+        if not np.array_equal(_prompt(other), prompt):
+            break
+    begin = int(learned.argmax())
+    joined = np.concatenate([prompt, ids[begin:]])[:most]
+    return joined, np.concatenate([np.zeros(len(prompt), np.bool_), learned[begin:]])[:most]
+
+
+def _prompt(answer: Answer) -> NDArray[np.int64]:
+    return answer[0][: int(answer[1].argmax())]
