@@ -108,7 +108,7 @@ def wins(sets: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def write(embedder_hash: str, reranker: str, weight: float, is_on: bool) -> None:
-    """Into the package. Whether `ask` reranks is measured by itself (`rerank_ask.py`): after a change of weight it is off until then."""
+    """Into the package. Whether `ask` reranks is measured by `rerank_ask.py`: with a new weight it is off until then."""
     table: dict[str, Any] = json.loads(TABLE.read_text("utf-8"))
     known = table.setdefault(embedder_hash, {}).get(reranker, {})
     asks = known.get("ask", False) if known.get("weight") == weight else False
