@@ -57,6 +57,7 @@ def solutions(count: int = 48, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def written(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     return path
 
