@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,8 @@ def _write(path: Path, found: NDArray[np.float32]) -> None:
             np.save(file, found)
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         raise BadData(
             f"{path} could not be written: {error}", "make room, or name another place in data.cache"
         ) from None

@@ -71,12 +71,8 @@ def test_a_score_is_taken_at_the_last_token_of_each_answer() -> None:
 @torch.no_grad()
 def test_a_score_is_taken_at_the_end_of_each_step() -> None:
     model, places = model_of(), [2, 0, 3]
-    wanted = [
-        score
-        for one in places
-        for score, end in zip(alone(model, (known := samples(PAIRS)[one])[0]), known[1], strict=True)
-        if end
-    ]
+    known = [samples(PAIRS)[one] for one in places]
+    wanted = [score for ids, ends in known for score, end in zip(alone(model, ids), ends, strict=True) if end]
     assert scores(model, steps_of(places)).tolist() == pytest.approx(wanted, abs=1e-5)
 
 
