@@ -44,6 +44,21 @@ def test_search_prints_places_and_json(cli):
     assert found["hits"][0]["text"].endswith("渡轮早上八点从三号码头出发。")
 
 
+def test_reranking_is_asked_for_by_flag_or_setting_and_told(cli):
+    """Where the encoder or the reranker is not installed the search says so and goes on."""
+    plain = json.loads(cli("search", "ticket price", "--json"))
+    assert plain["rerank"] is None
+    for arguments, environment in ((["--rerank"], {}), (["--rerank-depth", 3], {}), ([], {"OPENBOOK_RERANK": "true"})):
+        found = json.loads(cli("search", "ticket price", "--json", *arguments, **environment))
+        assert [hit["id"] for hit in found["hits"]] == [hit["id"] for hit in plain["hits"]]
+        if found["rerank"] is None:
+            assert any(warning.startswith("nothing was reranked: ") for warning in found["warnings"])
+        else:
+            assert found["rerank"]["scored"] and found["hits"][0]["scores"]["rerank"] is not None
+    refused = json.loads(cli("search", "ticket price", "--json", "--no-rerank", OPENBOOK_RERANK="true"))
+    assert refused["rerank"] is None and not any("rerank" in warning for warning in refused["warnings"])
+
+
 def test_offsets_count_in_the_text_that_show_prints(cli):
     hit = json.loads(cli("search", "ticket", "--json", "-k", 1))["hits"][0]
     text = cli("show", hit["document_id"], "--text")
@@ -78,6 +93,8 @@ def test_bm25_needs_neither_torch_nor_numba(cli):
         (["search", "x", "--mode", "fast"], 2, "hybrid"),
         (["search", "x", "--filter", "size=3"], 2, "path=*.md"),
         (["search", "x", "-L", "empty"], 2, "openbook add"),
+        (["search", "x", "--rerank-depth", "0"], 2, "1 to 100"),
+        (["config", "set", "rerank=perhaps"], 2, "boolean"),
         (["config", "set", "max_wrnog=0.05"], 2, "max_wrong"),
         (["config", "set", "max_wrong=7"], 2, "less than 1"),
         (["init", "-L", "new", "--splitter", "clever"], 2, "recursive"),
