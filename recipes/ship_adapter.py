@@ -54,6 +54,11 @@ def ship(adapter: Path, name: str, out: Path) -> int:
     config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     (out / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     (out / "adapter_model.safetensors").chmod(0o644)
+    stated = json.loads(
+        (adapter / "tokenizer_config.json").read_text("utf-8")
+    )  # pairs are cut where they were in training
+    kept_length = {"model_max_length": stated["model_max_length"]}
+    (out / "tokenizer_config.json").write_text(json.dumps(kept_length) + "\n", "utf-8")
     run = adapter.parent
     settings = (run / "recipe.yaml").read_text("utf-8").splitlines()
     (out / "recipe.yaml").write_text("\n".join(one for one in settings if not one.startswith("out:")) + "\n", "utf-8")
