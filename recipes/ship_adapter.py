@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ HEADS: dict[str, tuple[HeadName, int]] = {
 }
 MOST_BYTES = 6_000_000
 LOG_EVERY = 20
+_PLACE = re.compile(r"^(\s*- )/\S*/", re.MULTILINE)
+"""Of a file of this machine, in a list: its name tells enough."""
 
 
 def main() -> None:
@@ -60,7 +63,7 @@ def ship(adapter: Path, name: str, out: Path) -> int:
     kept_length = {"model_max_length": stated["model_max_length"]}
     (out / "tokenizer_config.json").write_text(json.dumps(kept_length) + "\n", "utf-8")
     run = adapter.parent
-    settings = (run / "recipe.yaml").read_text("utf-8").splitlines()
+    settings = _PLACE.sub(r"\1", (run / "recipe.yaml").read_text("utf-8")).splitlines()
     (out / "recipe.yaml").write_text("\n".join(one for one in settings if not one.startswith("out:")) + "\n", "utf-8")
     rows = (json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines())
     kept = [json.dumps(row) for row in rows if "eval_loss" in row or row["step"] % LOG_EVERY == 0]
