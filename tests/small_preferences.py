@@ -32,7 +32,7 @@ def pairs(count: int = 64, seed: int = 0) -> list[dict[str, Any]]:
     found = []
     for _ in range(count):
         word, more = draw.sample(WORDS, 2)
-        found.append({"prompt": f"{word}?", "chosen": f"yes {more} {word}", "rejected": f"no {more}"})
+        found.append({"prompt": f"{word}?", "chosen": f"yes {more}", "rejected": f"no {more}"})
     return found
 
 

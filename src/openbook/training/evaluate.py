@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from openbook.lm.families.base import Family
-from openbook.training.objectives.objective import Objective
+from openbook.training.objectives.objective import Objective, PreparesEvaluation
 from openbook.training.parallel import Ranks, is_sharded
 from openbook.training.precision import products_in
 
@@ -42,7 +42,7 @@ def evaluate(
     """
     was_training = model.training
     model.eval()
-    total, weight = 0.0, 0.0
+    total, weight, beside = 0.0, 0.0, list[M]()
     sums: dict[str, list[float]] = {}
     try:
         if ranks.pipeline is not None:
@@ -51,9 +51,13 @@ def evaluate(
             weight, micros = sum(map(objective.weight, seen)), ()
         if spare is not None and is_sharded(model):
             micros = list(micros)
-            for _ in range(int(ranks.max(len(micros))) - len(micros)):
-                with products_in(precision, model.device):
-                    objective.loss(model, spare)
+            beside = [spare] * (int(ranks.max(len(micros))) - len(micros))
+        if isinstance(objective, PreparesEvaluation):
+            with products_in(precision, model.device):
+                micros = objective.prepare_evaluation(model, list(micros), ranks, beside)
+        for one in beside:
+            with products_in(precision, model.device):
+                objective.loss(model, one)
         for micro in micros:
             with products_in(precision, model.device):
                 found = objective.loss(model, micro)

@@ -86,7 +86,7 @@ def test_the_steps_of_solutions(tmp_path: Path) -> None:
     found = model.step_scores(asked("tin?"), ["yes oak", "no fig", "yes ash"])
     assert [one > 0.5 for one in found] == [True, False, True]
     assert model.step_scores(asked("tin?"), ["yes oak"]) == pytest.approx(found[:1], abs=1e-5)
-    with pytest.raises(UsageError, match="longer|max_seq_len|tokens"):
+    with pytest.raises(UsageError, match="the model read 64"):
         model.step_scores(asked("tin?"), ["yes oak"] * 40)
 
 
@@ -161,7 +161,7 @@ def test_scores_stay_around_zero_where_they_are_centered(tmp_path: Path) -> None
 
 def test_a_head_that_is_not_zero_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openbook.lm.heads._make_zero", lambda head: torch.nn.init.ones_(head.weight))
-    with pytest.raises(RunStopped, match="must be 0.693147"):
+    with pytest.raises(RunStopped, match=r"must be 0\.693147"):
         train(recipe(tmp_path, "reward"))
 
 

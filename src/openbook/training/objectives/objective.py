@@ -31,6 +31,15 @@ class KnowsFirstLoss(Protocol[M_contra]):
 
 
 @runtime_checkable
+class PreparesEvaluation(Protocol[M]):
+    """An objective whose statistics are those of all that is evaluated."""
+
+    def prepare_evaluation(self, model: Family, micros: Sequence[M], ranks: Ranks, spare: Sequence[M]) -> list[M]:
+        """As `PreparesSteps.prepare`. `spare`: what this rank reads beside the others and does not count."""
+        ...
+
+
+@runtime_checkable
 class PreparesSteps(Protocol[M]):
     """An objective whose statistics are no sums over micro-batches: it sees a whole step before any of it is learned."""
 

@@ -98,6 +98,14 @@ class LikedOrNot:
         total, count = ranks.sum([sum(sums), float(sum(map(len, micros)))])
         return [replace(one, divergence=max(total / max(count, 1.0), 0.0)) for one in micros]
 
+    def prepare_evaluation(
+        self, model: Family, micros: Sequence[LikedAnswers], ranks: Ranks, spare: Sequence[LikedAnswers]
+    ) -> list[LikedAnswers]:
+        """With the divergence over all that is held out."""
+        for one in spare:
+            self._strange(model, one)
+        return self.prepare(model, micros, ranks)
+
     def loss(self, model: Family, micro: LikedAnswers) -> LossSum:
         """Without a known divergence, that of `micro` itself."""
         known = micro.divergence

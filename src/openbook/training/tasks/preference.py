@@ -61,11 +61,6 @@ def _check(recipe: Recipe, begun: Begun) -> None:
         raise UsageError(
             f"objective preference learns on a decoder that writes, not on this {kind}", "give another model.path"
         )
-    has_adapter = find_table(begun.model) is not None
-    if recipe.way == "pipeline" and (loss == "kto" or (has_adapter and loss in WITH_REFERENCE)):
-        raise UsageError(
-            "parallel=pipeline has one forward pass, and this loss needs two", "use parallel=ddp, fsdp or tensor"
-        )
     if loss == "kto" and batch_size < 2:
         raise UsageError("kto tells an answer from those to other prompts of its step", "raise batch_size")
 
