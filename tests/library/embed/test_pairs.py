@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import small_groups
 import tiny_bert
 from openbook.core.errors import ModelUnavailable
 from openbook.library.embed.pairs import CrossEncoder, NextSentence
+from openbook.lm.adapters.attach import attach
+from openbook.lm.adapters.files import save_adapter
+from openbook.lm.adapters.settings import LoraSettings
+from openbook.lm.heads import load_with_head
 
 
 def logits(arrays: tiny_bert.Arrays, head: str, first: str, second: str) -> np.ndarray:
@@ -46,3 +51,20 @@ def test_a_checkpoint_without_the_head_is_named(tmp_path: Path) -> None:
         CrossEncoder(directory)
     with pytest.raises(ModelUnavailable, match="1 labels"):
         NextSentence(tiny_bert.write(tmp_path / "one", tiny_bert.weights(labels=1)))
+
+
+def test_an_adapter_says_how_much_of_a_pair_is_read(tmp_path: Path) -> None:
+    """What was never read in training is not read in use; only that length ships beside the weights."""
+    base = small_groups.base(tmp_path)
+    model = load_with_head(base, "ForSequenceClassification", 1).model
+    attach(model, LoraSettings(2, 2.0, target_modules=("all-linear",), trained_modules=("classifier", "pooler")))
+    save_adapter(model, "default", tmp_path / "adapter")
+    text = "the cat sat on the mat"
+    whole = CrossEncoder(base, "float32", tmp_path / "adapter")
+    whole.rank("what leave", [text])
+    assert whole.truncated == 0 and whole.precision == "float32"
+    (tmp_path / "adapter" / "tokenizer_config.json").write_text('{"model_max_length": 8}', "utf-8")
+    cut = CrossEncoder(base, "float32", tmp_path / "adapter")
+    cut.rank("what leave", [text])
+    assert cut.truncated == 1
+    assert cut.rank("what leave", [text])[0] == pytest.approx(whole.rank("what leave", ["the cat sat"])[0], abs=1e-5)
