@@ -95,6 +95,14 @@ def test_a_dense_step_projects(directory: Path) -> None:
     assert np.allclose(embedder.embed(["cat"], "query")[0], want / np.linalg.norm(want), atol=1e-5)
 
 
+def test_what_heads_a_checkpoint_has_is_no_part_of_the_hash(directory: Path, tmp_path: Path) -> None:
+    """Libraries were refused once a setting of the heads had come into the code."""
+    other = tiny_bert.write(tmp_path / "other", ARRAYS, architectures=["BertForMaskedLM"], num_labels=7)
+    assert describe_directory(other).hash == describe_directory(directory).hash
+    coarse = tiny_bert.write(tmp_path / "coarse", ARRAYS, layer_norm_eps=1e-5)
+    assert describe_directory(coarse).hash != describe_directory(directory).hash
+
+
 def test_the_hash_is_that_of_everything_that_changes_vectors(directory: Path, tmp_path: Path) -> None:
     first = describe_directory(directory).hash
     assert describe_directory(tiny_bert.write(tmp_path / "moved", ARRAYS)).hash == first

@@ -13,6 +13,12 @@ from openbook.lm.checkpoint import weight_files
 from openbook.lm.families.bert_config import BertConfig
 from openbook.lm.sentence import Recipe
 
+_SHAPE = (
+    *("vocab_size", "hidden_size", "num_layers", "num_heads", "intermediate_size"),
+    *("max_positions", "num_segments", "norm_eps", "activation"),
+)
+"""What the vectors of a BERT depend on. By name: a setting that comes into the code, e.g. for heads, makes no other embedder."""
+
 
 def hash_of(directory: Path, recipe: Recipe) -> str:
     """SHA-256 over everything that changes the vectors: weights, tokenizer, recipe. Not the precision."""
@@ -23,5 +29,6 @@ def hash_of(directory: Path, recipe: Recipe) -> str:
     words = [directory / recipe.transformer / name for name in ("tokenizer.json", "vocab.txt")]
     files += [path for path in words if path.is_file()][:1]
     parts["files"] = [(path.relative_to(directory).as_posix(), sha256_of(path)) for path in files]
-    parts["config"] = asdict(BertConfig.read(directory / recipe.transformer))
+    config = BertConfig.read(directory / recipe.transformer)
+    parts["config"] = {name: getattr(config, name) for name in _SHAPE}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
