@@ -1,4 +1,4 @@
-"""Losses of pairs from log-probabilities alone, one for each pair: numbers in, numbers out, so that each can be checked.
+"""Losses of pairs from log-probabilities or scores alone, one for each pair: numbers in, numbers out, so that each can be checked.
 
 c, r: (P,) log-probabilities of the better and the worse answer. Those of `NORMALISED` are means over an answer's tokens, the
 others sums.
@@ -56,6 +56,17 @@ def kto_losses(policy: Tensor, reference: Tensor, is_good: Tensor, divergence: T
     good = knobs.desirable * (1 - torch.sigmoid(x))
     bad = knobs.undesirable * (1 - torch.sigmoid(-x))
     return torch.where(is_good, good, bad)
+
+
+def reward_losses(chosen: Tensor, rejected: Tensor, margins: Tensor, center: float) -> Tensor:
+    """(P,) of the scores of both answers of a pair: Bradley-Terry, with a margin, and `center` (chosen + rejected)^2.
+
+    Sources: Bradley & Terry 1952; Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, equation 1; Touvron et al. 2023,
+    https://arxiv.org/abs/2307.09288, equation 2 (margin); Eisenstein et al. 2023, https://arxiv.org/abs/2312.09244, section 2
+    (center: scores are known up to a number that is added to all, which holds them around 0).
+    """
+    losses = -F.logsigmoid(chosen - rejected - margins)
+    return losses + center * (chosen + rejected) ** 2 if center else losses
 
 
 def first_loss(loss: PreferenceLoss, knobs: Knobs) -> float | None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from openbook.lm.families.base import Family
 from openbook.training.loss import LossSum
+from openbook.training.objectives.preference_losses import reward_losses
 from openbook.training.sources.scored import Scored, ScoredPairs, ScoredSteps
 
 
@@ -24,11 +25,7 @@ def scores(model: Family, micro: Scored) -> Tensor:
 
 class PairReward:
     """-log sigmoid(r_c - r_r - margin) + center (r_c + r_r)^2, a unit of weight a pair; ln 2 where all scores are 0 and no
-    margin is said.
-
-    Scores are known up to a number that is added to all: `center` holds them around 0. Sources: Bradley & Terry 1952; Ouyang et
-    al. 2022, https://arxiv.org/abs/2203.02155, equation 1; Touvron et al. 2023, https://arxiv.org/abs/2307.09288, equation 2
-    (margin); Eisenstein et al. 2023, https://arxiv.org/abs/2312.09244, section 2 (center).
+    margin is said. See `preference_losses.reward_losses`.
     """
 
     def __init__(self, center: float = 0.0, *, is_fresh: bool = True) -> None:
@@ -42,9 +39,7 @@ class PairReward:
 
     def loss(self, model: Family, micro: ScoredPairs) -> LossSum:
         chosen, rejected = scores(model, micro).chunk(2)  # (P,), (P,)
-        total = -F.logsigmoid(chosen - rejected - micro.margins).sum()
-        if self._center:
-            total = total + self._center * ((chosen + rejected) ** 2).sum()
+        total = reward_losses(chosen, rejected, micro.margins, self._center).sum()
         pairs, chosen, rejected = self.weight(micro), chosen.detach(), rejected.detach()
         margins = chosen - rejected
         metrics = {
