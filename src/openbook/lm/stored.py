@@ -26,7 +26,8 @@ _OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 
 
 class Stored(Mapping[str, Tensor]):
-    """Name -> tensor of all safetensors files of a directory. A tensor is a view of the mapped file.
+    """Name -> tensor of all safetensors files of a directory. A tensor is a view of its file, which is mapped as long as one of
+    its tensors is held: who reads one after the other never has more than one of them in memory.
 
     Raises ModelUnavailable for a file that is truncated or whose header is not true to it, and for a tensor that is there twice.
     """
@@ -36,7 +37,7 @@ class Stored(Mapping[str, Tensor]):
 
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, str] = {}
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, Path] = {}
         self._names: dict[str, str] = {}
         for path in weight_files(directory):
             try:
@@ -47,12 +48,15 @@ class Stored(Mapping[str, Tensor]):
                         raise ValueError(f"{name} is there twice")
                     piece = file.get_slice(theirs)  # type: ignore[no-untyped-call]
                     self.shapes[name], self.dtypes[name] = tuple(piece.get_shape()), piece.get_dtype()
-                    self._files[name], self._names[name] = file, theirs
+                    self._files[name], self._names[name] = path, theirs
             except Exception as error:  # safetensors raises its own class, KeyError and OSError
                 raise ModelUnavailable(f"{path} cannot be read: {error}", "copy the checkpoint again") from error
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor: Tensor = self._files[name].get_tensor(self._names[name])
+        from safetensors import safe_open
+
+        with safe_open(self._files[name], framework="pt") as file:
+            tensor: Tensor = file.get_tensor(self._names[name])
         return tensor
 
     def __iter__(self) -> Iterator[str]:

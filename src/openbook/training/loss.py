@@ -20,6 +20,8 @@ GROUP_BYTES, LEAST_ROWS = 128 * 2**20, 256
 """Of logits in the format of the products, which are a few large ones: each group is added to the gradient of the whole table,
 which takes longer than the products of a few rows (151,936 tokens, 896 wide: in groups of 55 rows the loss took five times as
 long as its products alone). A group has `LEAST_ROWS` at least."""
+_PART_ROWS = 32_768
+"""Of the table of tokens whose gradient is computed at a time."""
 IGNORED = -100
 
 
@@ -84,7 +86,7 @@ class _CrossEntropySum(torch.autograd.Function):
             table = weight.to(dtype)
             needs_hidden, needs_weight = ctx.needs_input_grad[:2]
             by_hidden = torch.empty_like(hidden) if needs_hidden else None
-            by_weight: Tensor | None = None
+            by_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
             total = torch.zeros((), dtype=torch.float32, device=hidden.device)
             size = _group_rows(len(targets), table.itemsize * len(table))
             for begin in range(0, len(targets), size):
@@ -93,11 +95,10 @@ class _CrossEntropySum(torch.autograd.Function):
                 total += _to_gradient(logits, targets[begin : begin + size], needs_hidden or needs_weight)
                 if by_hidden is not None:
                     by_hidden[begin : begin + size] = logits @ table
-                if needs_weight:
-                    added = logits.t() @ rows  # (V, E)
-                    by_weight = added.float() if by_weight is None else by_weight.add_(added)
-            if needs_weight and by_weight is None:
-                by_weight = torch.zeros_like(weight, dtype=torch.float32)
+                if by_weight is not None:
+                    for part in range(0, len(table), _PART_ROWS):  # (V, E) would be in memory twice
+                        some = slice(part, part + _PART_ROWS)
+                        by_weight[some] += logits[:, some].t() @ rows
         ctx.gradients = by_hidden, by_weight
         ctx.weight_dtype = weight.dtype
         return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from openbook.core.errors import RunStopped
+from openbook.lm.nn.linear import Linear
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 """Precision -> format of the products; weights and sums stay in float32. "bfloat16-pure" has its weights in bfloat16 and needs
@@ -17,9 +19,25 @@ none: the optimizer keeps them in float32 (`optimizer.Optimizers`)."""
 
 @contextmanager
 def products_in(precision: str, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Rounded weights are not kept until the end: each is read once, and the backward pass has its own."""
     kind = torch.device(device).type
-    with torch.autocast(kind, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+    with torch.autocast(kind, AUTOCAST.get(precision), enabled=precision in AUTOCAST, cache_enabled=False):
         yield
+
+
+@torch.no_grad()
+def narrow_frozen(model: nn.Module, precision: str) -> None:
+    """Frozen weights of products in the format that every product rounds them to: to the bit the same products, in half the
+    memory, and without a copy of each until the backward pass. A weight that something else reads too (a table of tokens, in a
+    tied model the head's) stays as it is.
+    """
+    if (dtype := AUTOCAST.get(precision)) is None:
+        return
+    layers = [one for one in model.modules() if type(one) is Linear]
+    owners = Counter(id(weight) for one in model.modules() for weight in one.parameters(recurse=False))
+    for layer in layers:
+        if not layer.weight.requires_grad and owners[id(layer.weight)] == 1:
+            layer.weight.data = layer.weight.data.to(dtype)
 
 
 class LossScaler:

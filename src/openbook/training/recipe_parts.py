@@ -250,9 +250,12 @@ class ContrastivePart(Part):
 
 
 class NextSentencePart(Part):
-    """Of objective `next_sentence`. Held-out pairs are always of one document."""
+    """Of objective `next_sentence`. A held-out choice is between two passages of one document."""
 
-    strangers: float = Field(default=0.5, ge=0, le=1, description="share of the wrong pairs that are of two documents")
+    others: int = Field(default=3, ge=1, description="passages of the same document that do not follow, of each choice")
+    strangers: float = Field(
+        default=0.5, ge=0, le=1, description="share of the choices that have one of another document too"
+    )
 
 
 class ClassifierPart(Part):

@@ -37,6 +37,7 @@ from openbook.training.opening import optimization_of, pace_of, spread
 from openbook.training.parallel import Ranks, is_lost, join_ranks, leave_ranks
 from openbook.training.parallel_mesh import laid_out
 from openbook.training.place import held
+from openbook.training.precision import narrow_frozen
 from openbook.training.recipe import Recipe, as_yaml
 from openbook.training.report import write_report
 from openbook.training.status import Best, Outcome, Status, write_status
@@ -90,6 +91,9 @@ def open_run(
     begun = frozen(recipe, open_model(recipe, open_tokenizer(recipe)))
     task = open_task(recipe, begun, ranks, progress)
     steps = recipe.steps or max(math.ceil((recipe.epochs or 1) * task.per_epoch / recipe.batch_size), 1)
+    if recipe.adapter is not None and recipe.adapter.kind != "dora" and recipe.way != "fsdp":
+        # DoRA reads the lengths of the base's rows, and FSDP shards parameters of one format
+        narrow_frozen(begun.model, recipe.precision)
     if recipe.gradient_checkpointing:
         checkpoint_layers(begun.model)
     if recipe.compile:

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from openbook.core.errors import BadData
-from openbook.training.data.continuations import IS_NEXT, Writing, continuation, read_writings
+from openbook.training.data.continuations import Writing, choice, read_writings
 from openbook.training.data.reading import data_files
 from openbook.training.data.receipt import Receipt
 
@@ -22,18 +22,26 @@ def _sentences(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("place", range(5))
-def test_half_follow_and_half_do_not(place: int) -> None:
-    labels = []
+def test_the_next_one_follows_and_the_others_do_not(place: int) -> None:
+    inside = 0
     for seed in range(200):
-        first, second, label = continuation(WRITING, place, Random(seed))
-        before, after = _sentences(first), _sentences(second)
-        follows = FLAT[FLAT.index(before[-1]) + 1] == after[0]
-        assert follows == (label == IS_NEXT)
-        assert 1 <= len(before) <= 4 and 1 <= len(after) <= 4
-        if label != IS_NEXT:
-            assert int(after[0][1]) not in (place, place + 1)
-        labels.append(label)
-    assert 70 < sum(labels) < 130
+        first, following, others = choice(WRITING, place, Random(seed), 3)
+        before, after = _sentences(first), _sentences(following)
+        assert FLAT[FLAT.index(before[-1]) + 1] == after[0]
+        assert 1 <= len(before) <= 6 and 1 <= len(after) <= 6
+        begins = [_sentences(one)[0] for one in others]
+        assert len({one[1] for one in begins}) == 3
+        assert all(int(one[1]) not in (place, place + 1) for one in begins)
+        is_inside = before[-1] != f"P{place} S4."
+        assert is_inside or all(one.endswith("S0.") for one in begins)
+        inside += is_inside
+    assert 70 < inside < 130
+
+
+def test_a_short_document_has_fewer_others_and_a_stranger_is_of_another() -> None:
+    other = Writing("o", [["Elsewhere."], ["Elsewhere."], ["Elsewhere."]])
+    found = choice(Writing("w", WRITING.paragraphs[:4]), 1, Random(1), 5, [other], strangers=1.0)
+    assert len(found.others) == 3 and found.others[-1] == "Elsewhere."
 
 
 def _read(path: Path) -> list[Writing]:

@@ -14,12 +14,12 @@ import small_groups
 from openbook.core.errors import BadData, UsageError
 from openbook.library.embed.pairs import NextSentence
 from openbook.lm.checkpoint import read_config
+from openbook.lm.tokenizers.pair_layout import around
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.log import read_log
 from openbook.training.recipe import Recipe, recipe_of
 from openbook.training.run import train
 from openbook.training.tasks.classifier import _drawing
-from openbook.training.tasks.next_sentence import fitted
 
 
 def rows(path: Path, count: int = 160, *, pairs: bool = False) -> Path:
@@ -99,7 +99,7 @@ def test_long_texts_keep_what_stands_around_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("first", "second", "kept"), [(3, 3, (3, 3)), (9, 2, (6, 2)), (2, 9, (2, 6)), (9, 9, (4, 4))])
 def test_the_longer_side_is_cut_away_from_the_border(first: int, second: int, kept: tuple[int, int]) -> None:
-    one, other = fitted(list(range(first)), list(range(second)), 8)
+    one, other = around(list(range(first)), list(range(second)), 8)
     assert (len(one), len(other)) == kept
     assert one == list(range(first))[first - kept[0] :] and other == list(range(kept[1]))
 
@@ -118,14 +118,12 @@ def documents(path: Path, count: int = 12, seed: int = 0) -> Path:
 
 def test_a_next_sentence_model_learns_and_scores(tmp_path: Path) -> None:
     data = {"train": str(documents(tmp_path / "a.jsonl", 80)), "eval": str(documents(tmp_path / "b.jsonl", 10, 1))}
-    done = train(
-        recipe(tmp_path, objective="next_sentence", data=data, steps=200, eval_every=200, batch_size=32, lr=3e-3)
-    )
-    assert _log(tmp_path)[0]["loss"] == pytest.approx(0.69, abs=0.1)
-    assert _log(tmp_path)[-1]["eval_accuracy"] > 0.7  # a guess: 0.5
+    done = train(recipe(tmp_path, objective="next_sentence", data=data, steps=100, eval_every=100, lr=3e-3))
+    assert _log(tmp_path)[0]["loss"] == pytest.approx(2.2, abs=0.3)  # ln 4 or ln 5, and ln 2
+    assert _log(tmp_path)[-1]["eval_choice"] > 0.8  # a guess: 0.5
     assert done.model is not None
     scores = NextSentence(done.model).score(
-        [("The cat is of it.", "The dog is to it."), ("The cat is of it.", "The use is to it.")]
+        [("The cat to dog.", "The dog to days."), ("The cat to dog.", "The use to days.")]
     )
     assert scores[0] > scores[1]
 

@@ -70,7 +70,7 @@ class NextSentence:
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> Floats:
         """(N,) in [0, 1]. Label 0 of the head is "is next". Source: Devlin et al. 2018, section 3.1, task 2."""
-        logits = self._model.logits(pairs)
+        logits = self._model.logits(pairs, at_seam=True)
         return _sigmoid(logits[:, 0] - logits[:, 1])
 
 
@@ -104,9 +104,10 @@ class _PairModel:
         self._tokenizer = open_encoder_tokenizer(directory, most)
         self._lock = threading.Lock()
 
-    def logits(self, pairs: Sequence[tuple[str, str]]) -> Floats:
-        """(N, labels) of every pair, in the order given."""
-        encoded = self._tokenizer.encode_pairs(pairs) if pairs else []
+    def logits(self, pairs: Sequence[tuple[str, str]], *, at_seam: bool = False) -> Floats:
+        """(N, labels) of every pair, in the order given. `at_seam`: what is too long keeps the end of its first text."""
+        encode = self._tokenizer.encode_seams if at_seam else self._tokenizer.encode_pairs
+        encoded = encode(pairs) if pairs else []
         result = np.empty((len(encoded), self._labels), np.float32)
         with self._lock:
             self.truncated += sum(one.truncated for one in encoded)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from openbook.lm.tokenizers.backend import open_backend
+from openbook.lm.tokenizers.pair_layout import PairLayout, around
 
 if TYPE_CHECKING:
     import tokenizers
@@ -48,6 +49,26 @@ class EncoderTokenizer:
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Each pair in one sequence; the longer side is cut first."""
         return [_encoded(one) for one in self._backend.encode_batch_fast(list(pairs))]
+
+    def encode_seams(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
+        """Each pair in one sequence, cut far from the place where the two meet: see `pair_layout.around`."""
+        backend, layout = self._uncut
+        room = self.max_tokens - layout.specials
+        firsts, seconds = (
+            [one.ids for one in backend.encode_batch_fast([pair[side] for pair in pairs], add_special_tokens=False)]
+            for side in (0, 1)
+        )
+        found = []
+        for first, second in zip(firsts, seconds, strict=True):
+            ids, segments = layout.join(*around(first, second, room))
+            found.append(Encoded(ids, segments, len(first) + len(second) > room))
+        return found
+
+    @cached_property
+    def _uncut(self) -> tuple[tokenizers.Tokenizer, PairLayout]:
+        backend = type(self._backend).from_str(self._backend.to_str())
+        backend.no_truncation()
+        return backend, PairLayout.of(backend)
 
     def vocabulary(self) -> dict[str, int]:
         vocabulary: dict[str, int] = self._backend.get_vocab()

@@ -45,3 +45,15 @@ class PairLayout(NamedTuple):
         before = [*self.begin, *first, *self.between]
         after = [*second, *self.end]
         return before + after, [0] * len(before) + [self.second] * len(after)
+
+
+def around(first: list[int], second: list[int], room: int) -> tuple[list[int], list[int]]:
+    """What is nearest to the place where two texts meet: the end of the first and the beginning of the second, the longer one cut
+    more, `room` tokens at most.
+    """
+    over = len(first) + len(second) - room
+    if over <= 0:
+        return first, second
+    half = room // 2
+    keep = max(room - len(second), half) if len(first) > half else len(first)
+    return first[len(first) - keep :], second[: room - keep]

@@ -1,4 +1,4 @@
-"""Pairs of passages of one document: what follows, and what stands elsewhere in it.
+"""Passages of one document: what goes on where another ends, and what stands elsewhere in it.
 
 Source: Devlin et al. 2018, https://arxiv.org/abs/1810.04805, section 3.1, task 2. There what does not follow is of another
 document, which a model learns to tell by the subject alone; here both are of one document.
@@ -17,10 +17,9 @@ from openbook.training.data.receipt import Receipt
 from openbook.training.data.row import Question, as_text
 from openbook.training.data.sentences import sentence_spans
 
-IS_NEXT, IS_NOT = 0, 1
 INSIDE = 0.5
-"""How often a pair is cut inside a paragraph, rather than between two."""
-MOST_SENTENCES = 4
+"""How often a place is inside a paragraph, rather than between two."""
+MOST_SENTENCES = 6
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -31,12 +30,12 @@ class Writing(NamedTuple):
     paragraphs: list[list[str]]
 
 
-class Continuation(NamedTuple):
-    """`label`: `IS_NEXT` or `IS_NOT`."""
+class Choice(NamedTuple):
+    """`following` goes on where `first` ends; `others` do not, and all but those of other documents are of the same one."""
 
     first: str
-    second: str
-    label: int
+    following: str
+    others: tuple[str, ...]
 
 
 def read_writings(files: Sequence[DataFile], receipt: Receipt) -> list[Writing]:
@@ -63,29 +62,35 @@ def _sentences(paragraphs: Iterable[str]) -> list[list[str]]:
     return [kept for one in said if (kept := [sentence for sentence in one if sentence])]
 
 
-def continuation(
-    writing: Writing, place: int, random: Random, others: Sequence[Writing] = (), strangers: float = 0.0
-) -> Continuation:
-    """A pair whose first passage is of paragraph `place`, which is not the last one; as often next as not.
+def choice(
+    writing: Writing,
+    place: int,
+    random: Random,
+    others: int = 1,
+    writings: Sequence[Writing] = (),
+    strangers: float = 0.0,
+) -> Choice:
+    """A passage that ends in paragraph `place`, which is not the last one, the passage behind it, and `others` (fewer where the
+    document is short) that begin in paragraphs beside these two. As often as `strangers` says, one of `writings` is among them.
 
-    Each passage has one to `MOST_SENTENCES` sentences. What is not next is of a paragraph that is neither of the two, or, as
-    often as `strangers` says, of one of the `others`.
+    Each passage has one to `MOST_SENTENCES` sentences, and all second ones of a choice begin alike: with a paragraph, or inside.
     """
     paragraphs = writing.paragraphs
     own = paragraphs[place]
-    cut = random.randrange(1, len(own)) if len(own) > 1 and random.random() < INSIDE else len(own)
+    is_inside = len(own) > 1 and random.random() < INSIDE
+    cut = random.randrange(1, len(own)) if is_inside else len(own)
     before, after = _count(random), _count(random)
-    first = " ".join(own[max(cut - before, 0) : cut])
-    if random.random() < 0.5:
-        following = own[cut:] or paragraphs[place + 1]
-        return Continuation(first, " ".join(following[:after]), IS_NEXT)
-    if others and random.random() < strangers:
-        other = random.choice(random.choice(others).paragraphs)
-    else:
-        apart = [number for number in range(len(paragraphs)) if number not in (place, place + 1)]
-        other = paragraphs[random.choice(apart)]
-    begin = random.randrange(len(other)) if cut < len(own) else 0
-    return Continuation(first, " ".join(other[begin : begin + after]), IS_NOT)
+    following = own[cut:] or paragraphs[place + 1]
+    apart = [one for number, one in enumerate(paragraphs) if number not in (place, place + 1)]
+    chosen = random.sample(apart, min(others, len(apart)))
+    if writings and random.random() < strangers:
+        chosen.append(random.choice(random.choice(writings).paragraphs))
+    begins = [random.randrange(len(one)) if is_inside else 0 for one in chosen]
+    return Choice(
+        " ".join(own[max(cut - before, 0) : cut]),
+        " ".join(following[:after]),
+        tuple(" ".join(one[begin : begin + after]) for one, begin in zip(chosen, begins, strict=True)),
+    )
 
 
 def _count(random: Random) -> int:

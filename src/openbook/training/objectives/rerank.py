@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from openbook.lm.families.base import Family
 from openbook.lm.nn.batch import Batch
-from openbook.lm.tokenizers.encoder import EncoderTokenizer
+from openbook.lm.tokenizers.encoder import Encoded, EncoderTokenizer
 from openbook.training.data.groups import Group
 from openbook.training.loss import LossSum
 
@@ -36,14 +36,17 @@ class PairGroups:
     @classmethod
     def of(cls, groups: Sequence[Group], tokenizer: EncoderTokenizer) -> PairGroups:
         pairs = [(one.query, text) for one in groups for text in (one.positive, *one.negatives)]
-        encoded = tokenizer.encode_pairs(pairs)
-        places = sorted(range(len(pairs)), key=lambda place: len(encoded[place].ids))
-        order = torch.empty(len(pairs), dtype=torch.int64)
-        order[torch.tensor(places)] = torch.arange(len(pairs))
+        return cls.joined(tokenizer.encode_pairs(pairs), [1 + len(one.negatives) for one in groups])
+
+    @classmethod
+    def joined(cls, encoded: Sequence[Encoded], sizes: list[int]) -> PairGroups:
+        """The pairs of all groups, one group after the other."""
+        places = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
+        order = torch.empty(len(encoded), dtype=torch.int64)
+        order[torch.tensor(places)] = torch.arange(len(encoded))
         ids = torch.tensor([number for place in places for number in encoded[place].ids])
         segments = torch.tensor([number for place in places for number in encoded[place].segments])
-        lengths = [len(encoded[place].ids) for place in places]
-        return cls(ids, segments, lengths, order, [1 + len(one.negatives) for one in groups])
+        return cls(ids, segments, [len(encoded[place].ids) for place in places], order, sizes)
 
     def shown(self) -> tuple[list[int], list[bool]]:
         """The first positive pair; no token of it is learned, but what the pair is."""

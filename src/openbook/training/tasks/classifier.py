@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from openbook.core.errors import BadData, UsageError
 from openbook.core.progress import Progress
-from openbook.lm.tokenizers.pair_layout import PairLayout
+from openbook.lm.tokenizers.pair_layout import PairLayout, around
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.data.labelled import LabelledRow, check_labels, known_labels, read_labelled
 from openbook.training.data.receipt import Receipt
+from openbook.training.objectives.labels import Labels
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
-from openbook.training.sources.labelled import Draw, Sample
-from openbook.training.tasks.labelled import labelled_task
-from openbook.training.tasks.next_sentence import fitted
+from openbook.training.sources.drawn import Draw
+from openbook.training.sources.labelled import Sample, labelled
+from openbook.training.tasks.drawn import drawn_task
 from openbook.training.tasks.task import Task
 
 
@@ -33,10 +34,10 @@ def classifier_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress
     check_labels([*train, *held], recipe.classifier.labels)
     note = f"{receipt.rows:,} rows, {receipt.broken:,} broken; labels: {', '.join(known_labels(train))}"
     learned, shown = ((_drawing(recipe, rows, tokenizer), len(rows)) for rows in (train, held))
-    return labelled_task(recipe, ranks, learned, shown, note)
+    return drawn_task(recipe, ranks, learned, shown, labelled, Labels(), note)
 
 
-def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> Draw:
+def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> Draw[Sample]:
     """Each row as it is; a text that is too long is cut at its end, of a pair the first at its beginning."""
     numbers = {label: number for number, label in enumerate(recipe.classifier.labels)}
     special = len(tokenizer.encode(""))
@@ -54,6 +55,6 @@ def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> D
             return Sample(ids, [0] * len(ids), numbers[row.label])
         first, second = tokenizer.encode_batch([row.text, row.second], add_special_tokens=False)
         room = recipe.max_seq_len - layout.specials
-        return Sample(*layout.join(*fitted(first, second, room)), numbers[row.label])
+        return Sample(*layout.join(*around(first, second, room)), numbers[row.label])
 
     return draw
