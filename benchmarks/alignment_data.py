@@ -1,7 +1,8 @@
 """Synthetic preferences whose better answer can be known: it names more colours. And a small model that can write both answers.
 
 Answers are words drawn from two lists; how many of them are colours is what is preferred, whatever else is said and in which
-order. Both answers of a pair have as many words, so that losses over sums and over means can both be right. Beside them the model learns a skill that no preference is about, so that forgetting can be seen.
+order. Both answers of a pair have as many words, so that losses over sums and over means can both be right. Beside them the model
+learns a skill that no preference is about, so that forgetting can be seen.
 """
 
 from __future__ import annotations

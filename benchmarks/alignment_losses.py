@@ -1,7 +1,7 @@
 """Losses and gradients of preferences and rewards beside those of TRL's own trainers, on the same random log-probabilities.
 
-`PYTHON_WITH_TRL benchmarks/alignment_losses.py`: a Python that has trl and torch; of Openbook only the formulas are imported, from
-the checkout. TRL's loss is taken out of its trainer (`DPOTrainer._compute_loss`, `KTOTrainer._compute_loss`,
+`PYTHON_WITH_TRL benchmarks/alignment_losses.py`: a Python that has trl and torch; of Openbook only the formulas are imported,
+from the checkout. TRL's loss is taken out of its trainer (`DPOTrainer._compute_loss`, `KTOTrainer._compute_loss`,
 `CPOTrainer.cpo_loss`, `ORPOTrainer.odds_ratio_loss`, `RewardTrainer.compute_loss`) with a model that gives the numbers it is
 told. What TRL averages over tokens of a batch (the likelihood in ORPO and CPO) is averaged here over pairs of one length each,
 where both are the same. Writes `results/alignment_losses.json`; ends with 1 where a number differs by more than 1e-6.

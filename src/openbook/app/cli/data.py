@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from openbook.lm.tokenizers.tokenizer import Tokenizer
     from openbook.training.data.overview import Overview
     from openbook.training.data.reading import DataFile
+    from openbook.training.data.shards import Sample
     from openbook.training.data.tokenised import ReadSettings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -41,7 +42,11 @@ TooLongOption = Annotated[
     typer.Option("--too-long", help="Longer samples: auto, cut (text), truncate (chats: whole turns), drop or error."),
 ]
 PromptsOption = Annotated[
-    str, typer.Option("--prompts", help="Questions are put by the chat template (chat), or as Alpaca did (alpaca).")
+    str,
+    typer.Option(
+        "--prompts",
+        help="Questions are put by the chat template (chat), as Alpaca did (alpaca), or as they are (text).",
+    ),
 ]
 BrokenOption = Annotated[
     float, typer.Option("--max-broken", metavar="SHARE", min=0, max=1, help="Share of rows that may be broken.")
@@ -92,8 +97,9 @@ def show(
             f"of {overlap.rows:,} test rows {overlap.overlapping:,} ({100 * overlap.share:.1f} %) share 13 words in a row with "
             f"the data, {overlap.questions:,} their question, {overlap.answers:,} their answer" + _pairs(overlap.pairs)
         )
-    if seen.sample is not None and chosen is not None:
-        _print_sample(seen, chosen)
+    if chosen is not None:
+        for name, sample in seen.samples.items():
+            _print_sample(name, sample, chosen)
 
 
 @app.command("convert")
@@ -222,7 +228,7 @@ def _overview_json(seen: Overview) -> dict[str, Any]:
         "turns": {str(count): rows for count, rows in sorted(seen.turns.items())},
         "roles": dict(seen.roles),
         "tokens_per_sample": seen.lengths and seen.lengths._asdict(),
-        "sample": seen.sample and seen.sample._asdict(),
+        "sample": next((one._asdict() for one in seen.samples.values()), None),
     } | seen.receipt.as_json()
 
 
@@ -246,16 +252,12 @@ def _print_overview(seen: Overview) -> None:
     print(f"tokens of a sample: mean {one.mean:.0f}, median {one.p50}, 95th of 100 {one.p95}, longest {one.most}")
 
 
-def _print_sample(seen: Overview, tokenizer: Tokenizer) -> None:
+def _print_sample(name: str, sample: Sample, tokenizer: Tokenizer) -> None:
     from openbook.training.data.overview import marked
 
-    assert seen.sample is not None
-    ids = seen.sample.ids[:_SHOWN_TOKENS]
-    learned = ([True] * len(ids) if seen.sample.learned is None else seen.sample.learned)[:_SHOWN_TOKENS]
-    print(
-        f"a sample of {len(seen.sample.ids):,} tokens"
-        + (":" if len(ids) == len(seen.sample.ids) else f", {len(ids)} shown:")
-    )
+    ids = sample.ids[:_SHOWN_TOKENS]
+    learned = ([True] * len(ids) if sample.learned is None else sample.learned)[:_SHOWN_TOKENS]
+    print(f"{name} of {len(sample.ids):,} tokens" + (":" if len(ids) == len(sample.ids) else f", {len(ids)} shown:"))
     for kind, text in marked(ids, learned, tokenizer):
         print(f"  {kind:15} {visible(text)!r}")
 

@@ -12,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 from openbook.lm.tokenizers.tokenizer import Tokenizer
+from openbook.training.data.preferences import PreferenceMaker, made_of
 from openbook.training.data.reading import DataFile, Placed, read_rows
 from openbook.training.data.receipt import Receipt
 from openbook.training.data.records import records
-from openbook.training.data.row import Chat, Pair, Preference, Solution
+from openbook.training.data.row import Chat, Pair, Preference, Row, Solution
 from openbook.training.data.samples import SampleSettings
 from openbook.training.data.shards import Sample
+from openbook.training.data.solutions import steps_of
 from openbook.training.data.tokenised import ReadSettings, samples_of
 
 _LOOKED_AT = 200
@@ -35,7 +37,8 @@ class Lengths(NamedTuple):
 @dataclass
 class Overview:
     """`fields`: of the first rows, how many have each key. `turns`: messages of a chat -> rows. `roles`: messages of each.
-    `lengths` and `sample` are None without a tokenizer, and for rows that are not learned from word by word.
+    `lengths` is None without a tokenizer, and for rows that are not learned from word by word. `samples`: of the first row that
+    has some, one, or of a preference both answers.
     """
 
     files: list[tuple[str, str]]
@@ -44,7 +47,7 @@ class Overview:
     turns: Counter[int] = field(default_factory=Counter)
     roles: Counter[str] = field(default_factory=Counter)
     lengths: Lengths | None = None
-    sample: Sample | None = None
+    samples: dict[str, Sample] = field(default_factory=dict)
 
 
 def overview(
@@ -56,22 +59,44 @@ def overview(
     for file in files:
         if not file.is_plain:
             found.fields.update(_keys(file.path))
-    is_learned = True
+    kinds: set[type[Row]] = set()
     for _, row in read_rows(files, receipt, reading.between):
-        is_learned = is_learned and not isinstance(row, Pair | Preference | Solution)
+        kinds.add(type(row))
         if isinstance(row, Chat):
             found.turns[len(row.messages)] += 1
             found.roles.update(one["role"] for one in row.messages)
     receipt.finish(reading.max_broken)
-    if tokenizer is not None and is_learned and receipt.rows:
+    if tokenizer is not None and Pair not in kinds and receipt.rows:
         found.receipt = Receipt()
         lengths: list[int] = []
-        for sample in samples_of(files, tokenizer, settings, found.receipt, reading):
-            found.sample = found.sample or sample
-            lengths.append(len(sample.ids))
+        for samples in _samples(kinds, files, tokenizer, settings, found.receipt, reading):
+            found.samples = found.samples or samples
+            lengths += [len(one.ids) for one in samples.values()]
         middle, high = np.percentile(lengths, [50, 95])
         found.lengths = Lengths(sum(lengths) / len(lengths), round(middle), round(high), max(lengths))
     return found
+
+
+def _samples(
+    kinds: set[type[Row]],
+    files: Sequence[DataFile],
+    tokenizer: Tokenizer,
+    settings: SampleSettings,
+    receipt: Receipt,
+    reading: ReadSettings,
+) -> Iterator[dict[str, Sample]]:
+    """Of each row its samples, with what each is."""
+    if kinds == {Preference}:
+        maker = PreferenceMaker(tokenizer, settings)
+        for made, _ in made_of(files, maker, receipt, reading):
+            names = [f"the {'better' if good else 'worse'} answer" for good in made.is_good]
+            yield dict(zip(names, made.samples, strict=True))
+    elif kinds == {Solution}:
+        for sample, _ in steps_of(files, tokenizer, settings, receipt, reading):
+            yield {"a solution, a score at the end of each step": sample}
+    else:
+        for sample in samples_of(files, tokenizer, settings, receipt, reading):
+            yield {"a sample": sample}
 
 
 def all_rows(files: Sequence[DataFile], reading: ReadSettings) -> Iterator[Placed]:

@@ -82,18 +82,9 @@ def solutions(
     said: dict[str, object] = {"files": [str(file.path) for file in files], "tokenizer": tokenizer_key(tokenizer)}
 
     def filed() -> Iterator[Sample]:
-        for number, file in enumerate(files):
-            progress("tokenise", number, len(files), str(file.path))
-            for placed in read_rows([file], receipt, reading.between):
-                sample = _made(placed, tokenizer, settings, receipt, labels)
-                if sample is not None:
-                    receipt.samples += 1
-                    receipt.tokens += len(sample.ids)
-                    receipt.learned += sum(sample.learned or ())
-                    yield sample
-        receipt.finish(reading.max_broken)
-        if not receipt.samples:
-            raise BadData("nothing is left to learn from", "; ".join(receipt.lines()))
+        for sample, own in steps_of(files, tokenizer, settings, receipt, reading, progress):
+            labels.extend(own)
+            yield sample
         said["receipt"], said["labels"] = receipt.as_json(), labels
 
     try:
@@ -102,9 +93,32 @@ def solutions(
         raise BadData(f"{folder} could not be written: {error}", "make room, or name another place") from None
 
 
+def steps_of(
+    files: Sequence[DataFile],
+    tokenizer: Tokenizer,
+    settings: SampleSettings,
+    receipt: Receipt,
+    reading: ReadSettings = _READING,
+    progress: Progress = silent,
+) -> Iterator[tuple[Sample, tuple[float, ...]]]:
+    """Solutions with their labels one after another, nothing written; `receipt` counts all rows."""
+    for number, file in enumerate(files):
+        progress("tokenise", number, len(files), str(file.path))
+        for placed in read_rows([file], receipt, reading.between):
+            made = _made(placed, tokenizer, settings, receipt)
+            if made is not None:
+                receipt.samples += 1
+                receipt.tokens += len(made[0].ids)
+                receipt.learned += len(made[1])
+                yield made
+    receipt.finish(reading.max_broken)
+    if not receipt.samples:
+        raise BadData("nothing is left to learn from", "; ".join(receipt.lines()))
+
+
 def _made(
-    placed: Placed, tokenizer: Tokenizer, settings: SampleSettings, receipt: Receipt, labels: list[float]
-) -> Sample | None:
+    placed: Placed, tokenizer: Tokenizer, settings: SampleSettings, receipt: Receipt
+) -> tuple[Sample, tuple[float, ...]] | None:
     row = placed.row
     if not isinstance(row, Solution):
         raise BadData(
@@ -129,5 +143,4 @@ def _made(
     learned = [False] * len(ids)
     for end in ends:
         learned[end] = True
-    labels.extend(row.labels[:fitting])
-    return Sample(ids, learned)
+    return Sample(ids, learned), row.labels[:fitting]

@@ -1,4 +1,4 @@
-"""Losses of pairs from log-probabilities or scores alone, one for each pair: numbers in, numbers out, so that each can be checked.
+"""Losses of pairs from log-probabilities or scores alone, one for each pair: numbers in, numbers out.
 
 c, r: (P,) log-probabilities of the better and the worse answer. Those of `NORMALISED` are means over an answer's tokens, the
 others sums.
