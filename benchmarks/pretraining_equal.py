@@ -32,7 +32,7 @@ from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, recipe_of
 from openbook.training.tasks.open import open_task
 
-RATE, WARMUP, NORM = 1e-3, 20, 1.0
+RATE, WARMUP, NORM = 3e-4, 20, 1.0
 CLASSES = {"masked": transformers.BertForMaskedLM, "spans": transformers.T5ForConditionalGeneration}
 FAMILIES = {"masked": "bert", "spans": "t5"}
 

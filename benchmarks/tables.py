@@ -434,18 +434,16 @@ def _training_speed(found: dict[str, Any], language: Language) -> str:
     rows: list[Row] = []
     for key, title in names.items():
         for name, speed in found.get(key, {}).get("tokens_per_s", {}).items():
-            ratio = found[key]["ratios"].get(name)
-            of_it = f"{ratio['ratio']:.2f} [{ratio['least']:.2f}, {ratio['most']:.2f}]" if ratio else "–"
-            rows.append([title, name, f"{speed:,.0f}", of_it, f"{found[key]['peak_bytes'][name] / 2**30:.2f}"])
+            ratios = [_ratio_of(one.get(name)) for one in found[key]["ratios"].values()]
+            rows.append([title, name, f"{speed:,.0f}", *ratios, f"{found[key]['peak_bytes'][name] / 2**30:.2f}"])
     if not rows:
         return ""
     head = [
         say(language, "tokens/s, padding not counted", "词元/秒，不计填充"),
         say(language, "system", "系统"),
         say(language, "tokens/s", "词元/秒"),
-        say(
-            language, "openbook's ratio, median of the rounds [least, most]", "openbook 的比值，各轮中位数 [最小, 最大]"
-        ),
+        say(language, "openbook is so many times as fast [least, most]", "openbook 的倍数 [最小, 最大]"),
+        say(language, "with activations computed again", "激活重算时的倍数"),
         say(language, "peak memory, GiB", "峰值内存，GiB"),
     ]
     peak = found["peak_giga_ops"]["bfloat16"]
@@ -456,6 +454,10 @@ def _training_speed(found: dict[str, Any], language: Language) -> str:
     )
     of_peak = say(language, f"Of the measured peak of {peak:,.0f} GFLOP/s: ", f"占实测峰值 {peak:,.0f} GFLOP/s：")
     return f"{table(head, rows)}\n\n{of_peak}{shares}."
+
+
+def _ratio_of(one: dict[str, float] | None) -> str:
+    return f"{one['ratio']:.2f} [{one['least']:.2f}, {one['most']:.2f}]" if one else "–"
 
 
 def _training_memory(found: dict[str, Any], language: Language) -> str:

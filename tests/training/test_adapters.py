@@ -138,3 +138,23 @@ def test_one_that_does_not_is_stopped(base: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_setting_of_another_kind_is_refused(base: Path) -> None:
     with pytest.raises(UsageError, match=r"adapter\.size is no setting of lora"):
         train(adapter_recipe(base, "lora", adapter={"kind": "lora", "size": 3}))
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_frozen_weights_take_the_format_of_the_products_and_change_nothing(
+    base: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = {out: adapter_recipe(base, kind, precision="bfloat16", out=str(base / out)) for out in ("narrow", "wide")}
+    losses = {}
+    for out in recipes:
+        if out == "wide":
+            monkeypatch.setattr("openbook.training.run.narrow_frozen", lambda *_: None)
+        opened = open_run(recipes[out], Ranks())
+        losses[out] = [opened.loop.step().loss for _ in range(4)]
+        frozen = {
+            name: one.dtype for name, one in opened.begun.model.named_parameters() if not one.requires_grad and one.ndim == 2
+        }
+        is_narrow = out == "narrow" and kind == "lora"
+        assert frozen.pop("tokens.weight") == torch.float32
+        assert set(frozen.values()) == {torch.bfloat16 if is_narrow else torch.float32}
+    assert losses["narrow"] == losses["wide"]

@@ -17,7 +17,7 @@ Scores = NDArray[np.float32] | NDArray[np.float64]
 
 
 class Reranking(NamedTuple):
-    """`score`: (query, texts) -> (n,) in any unit, higher is better. `weight`: its share, 0..1, beside the search's scores.
+    """`score`: (query, texts) -> (n,), higher is better. `weight`: its share, 0..1, beside the search's scores, in its own unit.
 
     `languages` of the passages that it reads; None: of all.
     """
@@ -98,19 +98,19 @@ def reordered(fused: Fused, places: Ids, ranks: Scores, weight: float) -> Fused:
     order = np.argsort(-both, kind="stable")
     ids, scores = fused.ids.copy(), fused.scores.copy()
     ids[places] = fused.ids[places][order]
-    scores[places] = found.mean() + (found.std() or 1.0) * both[order]
+    scores[places] = found.mean() + (found.std() or 1.0) * z_scores(both[order].astype(np.float32))
     return Fused(ids, np.minimum.accumulate(scores))
 
 
 def interpolated(found: Scores, reranked: Scores, weight: float) -> NDArray[np.float64]:
-    """found, reranked: (n,) scores of a query's candidates, in any units -> (n,): (1 - weight) of the one, weight of the other,
-    each in standard deviations over these candidates. With weight 0 the order is the search's, with 1 the reranker's.
+    """found, reranked: (n,) scores of a query's candidates -> (n,): (1 - weight) of the one, weight of the other. With weight 0
+    the order is the search's, with 1 the reranker's.
 
+    Each keeps its unit, and a weight belongs to both: fused z-scores and logits. Where a reranker sees no difference, its logits
+    are alike and say nothing; in standard deviations over the candidates they would count as much as where it is sure.
     ValueError for a weight outside 0..1.
     """
     if not 0.0 <= weight <= 1.0:
         raise ValueError(f"weight {weight} is no share: give 0 to 1")
-    total: NDArray[np.float64] = (1.0 - weight) * z_scores(np.asarray(found, np.float32)) + weight * z_scores(
-        np.asarray(reranked, np.float32)
-    )
+    total: NDArray[np.float64] = (1.0 - weight) * found.astype(np.float64) + weight * reranked.astype(np.float64)
     return total
