@@ -146,6 +146,17 @@ def test_a_place_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         train(recipe(tmp_path, out=str(tmp_path / "file")))
 
 
+def test_a_last_step_that_was_saved_before_it_was_found_the_best_stays_the_best(tmp_path: Path) -> None:
+    """15 is saved because 3 divides it, and evaluated because it is the last; 12 was the best until then."""
+    changes = {"steps": 15, "eval_every": 4, "save_every": 3}
+    first = train(recipe(tmp_path, **changes))
+    assert first.best_step == 15
+    kept = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    again = train(recipe(tmp_path, **changes), resume=True)
+    assert (again.best_step, again.best_loss) == (15, first.best_loss)
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == kept
+
+
 def test_a_resumed_run_that_is_done_stays_as_it_is(tmp_path: Path) -> None:
     first = train(recipe(tmp_path, steps=4))
     again = train(recipe(tmp_path, steps=4), resume=True)

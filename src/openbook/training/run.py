@@ -196,6 +196,7 @@ class Run:
         if not math.isfinite(found.loss):
             raise RunStopped(f"the held-out loss after step {self.loop.done} is {found.loss}", "lower the rate")
         if self.best.saw(found.loss, self.loop.done):
+            self.saved = None  # a checkpoint of this step may be there, which does not know that it is the best
             self._save()
         return found
 
