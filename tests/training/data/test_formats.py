@@ -278,6 +278,16 @@ def test_a_margin_is_a_number() -> None:
         one({"prompt": "a", "chosen": "b", "rejected": "c", "margin": "much"})
 
 
+@pytest.mark.parametrize("label", ["false", "bad", -1, 0.5, None])
+def test_an_answer_whose_label_is_no_truth_value_is_broken(label: Any) -> None:
+    """A text is true to Python whatever it says, and a row that forgot its label is not disliked."""
+    for row in ({"messages": list(said("q", "a"))}, {"prompt": "q", "completion": "a"}):
+        with pytest.raises(ValueError, match="true or false"):
+            next(rows_of(row | {"label": label}, "preference"))
+        with pytest.raises(ValueError, match="true or false"):
+            next(rows_of(row, "preference"))
+
+
 @pytest.mark.parametrize("name", ["steps", "completions"])
 def test_steps_have_a_label_each(name: str) -> None:
     row = one({"prompt": "1 + 2 + 3?", name: ["1 + 2 = 3", "3 + 3 = 7"], "labels": [True, 0.25]})

@@ -117,7 +117,9 @@ def _preference(record: dict[str, Any]) -> Preference:
         else:
             whole = (_messages(record) if "messages" in record else _sharegpt(record)).messages
             prompt, end = whole[:-1], whole[-1:]
-        is_good = bool(record.get("label", record.get("kto_tag")))
+        is_good = record.get("label", record.get("kto_tag"))
+        if is_good not in (True, False):
+            raise ValueError(f"label is {is_good!r}; of an answer by itself it is true or false")
         return Preference(prompt, end if is_good else (), () if is_good else end)
     chosen, rejected, prompt = record["chosen"], record["rejected"], _prompt(record)
     if not prompt and isinstance(chosen, str) and isinstance(rejected, str):
