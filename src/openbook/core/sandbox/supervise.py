@@ -1,0 +1,181 @@
+"""Watches a program until it ends or reaches a limit, and leaves nothing of it running."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import selectors
+import signal
+import time
+from pathlib import Path
+
+from openbook.core.errors import UsageError
+from openbook.core.sandbox.folder import measure
+from openbook.core.sandbox.launch import Launched
+from openbook.core.sandbox.members import members, unlinked_bytes
+from openbook.core.sandbox.outcome import KilledBy, Limits, Outcome, SandboxUnavailable
+
+_TICK_S = 0.05
+"""Between two looks at the folder and at several processes together: what is written or used in between is the overshoot."""
+_LAST_WORDS_S = 5.0
+"""How long pipes and namespaces of killed processes may take to close."""
+
+
+class Supervisor:
+    """One program's run. `run` gives its outcome once, and no process of it lives afterwards."""
+
+    def __init__(self, launched: Launched, folder: Path, limits: Limits, began: float) -> None:
+        self._launched, self._folder, self._limits, self._began = launched, folder, limits, began
+        self._pid = launched.process.pid
+        self._device = folder.stat().st_dev
+        self._output: dict[int, bytearray] = {}
+        self._status = bytearray()
+        self._is_truncated = False
+        self._killed_by: KilledBy | None = None
+
+    def run(self) -> Outcome:
+        """`UsageError` when the program cannot be started, `SandboxUnavailable` when it cannot be shut in."""
+        process, limits = self._launched.process, self._limits
+        assert process.stdout is not None and process.stderr is not None
+        stdout, stderr = process.stdout.fileno(), process.stderr.fileno()
+        self._output = {stdout: bytearray(), stderr: bytearray()}
+        alive = os.pidfd_open(self._pid)
+        try:
+            with selectors.DefaultSelector() as selector:
+                for descriptor in (stdout, stderr, self._launched.status_fd, alive):
+                    os.set_blocking(descriptor, False)
+                    selector.register(descriptor, selectors.EVENT_READ)
+                self._watch(selector, alive)
+                self._end()
+                self._drain(selector)
+            _, status, usage = os.wait4(self._pid, 0)
+        except BaseException:
+            self._end()
+            with contextlib.suppress(ChildProcessError):
+                process.wait()
+            raise
+        finally:
+            os.close(alive)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self._complain()
+        code = 128 - process.returncode if process.returncode < 0 else process.returncode
+        killed_by = self._killed_by or _cause(code, usage, limits)
+        seconds = time.monotonic() - self._began
+        return Outcome(code, bytes(self._output[stdout]), bytes(self._output[stderr]), seconds, self._is_truncated, killed_by)
+
+    def _watch(self, selector: selectors.BaseSelector, alive: int) -> None:
+        """Until the program has ended or must be ended."""
+        deadline = self._began + self._limits.seconds
+        look = time.monotonic() + _TICK_S
+        while self._killed_by is None:
+            now = time.monotonic()
+            if now >= deadline:
+                self._killed_by = "time"
+                return
+            if now >= look:
+                self._killed_by = self._beyond()
+                look = time.monotonic() + _TICK_S
+                continue
+            for key, _ in selector.select(min(deadline, look) - now):
+                if key.fd == alive:
+                    self._killed_by = self._full()
+                    return
+                self._read(selector, key.fd)
+
+    def _read(self, selector: selectors.BaseSelector, descriptor: int) -> bool:
+        """Takes what a pipe holds; False at its end."""
+        try:
+            data = os.read(descriptor, 1 << 16)
+        except BlockingIOError:
+            return True
+        if not data:
+            selector.unregister(descriptor)
+            return False
+        if descriptor == self._launched.status_fd:
+            self._status += data
+            return True
+        room = self._limits.output_bytes - sum(map(len, self._output.values()))
+        self._output[descriptor] += data[:room]
+        if len(data) > room:
+            self._is_truncated = True
+            self._killed_by = self._killed_by or "output"
+        return True
+
+    def _beyond(self) -> KilledBy | None:
+        """The limit that the program has passed, of those that the kernel does not watch."""
+        if (full := self._full()) is not None:
+            return full
+        if self._limits.processes > 1:
+            together = members(self._pid)
+            if sum(member.resident_bytes for member in together) > self._limits.memory_bytes:
+                return "memory"
+            if sum(member.cpu_seconds for member in together) > self._limits.cpu_seconds:
+                return "cpu"
+        return None
+
+    def _full(self) -> KilledBy | None:
+        used, count = measure(self._folder, self._limits.files)
+        if count > self._limits.files:
+            return "files"
+        if used <= self._limits.disk_bytes:
+            is_alone = self._limits.processes == 1 and self._launched.info_fd < 0
+            pids = [self._pid] if is_alone else [member.pid for member in members(self._pid)]
+            used += max((unlinked_bytes(pid, self._device) for pid in pids), default=0)
+        return "disk" if used > self._limits.disk_bytes else None
+
+    def _end(self) -> None:
+        """Kills every process of the program. The leader is not waited for before, so its group's number is still its own.
+
+        Without bubblewrap all are in one group, for the filter lets none leave it. With it they end when the first process of
+        their namespace does, and that one with bubblewrap (`--die-with-parent`).
+        """
+        inner = self._namespace()
+        if inner is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(inner, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._pid, signal.SIGKILL)
+        if inner is not None:
+            try:
+                if not select.select([inner], [], [], _LAST_WORDS_S)[0]:
+                    raise SandboxUnavailable("a killed program does not end", "look for a process that waits for a device")
+            finally:
+                os.close(inner)
+
+    def _namespace(self) -> int | None:
+        """A handle of the first process of bubblewrap's namespace; None where there is none any more."""
+        if self._launched.info_fd < 0 or not select.select([self._launched.info_fd], [], [], 0)[0]:
+            return None
+        try:
+            info = json.loads(os.read(self._launched.info_fd, 1 << 16))
+            return os.pidfd_open(int(info["child-pid"]))
+        except (ValueError, KeyError, OSError):
+            return None
+
+    def _drain(self, selector: selectors.BaseSelector) -> None:
+        """What was written before the end. The writers are dead, so the pipes come to their end."""
+        until = time.monotonic() + _LAST_WORDS_S
+        for descriptor in (*self._output, self._launched.status_fd):
+            while descriptor in selector.get_map() and time.monotonic() < until:
+                if select.select([descriptor], [], [], until - time.monotonic())[0] and not self._read(selector, descriptor):
+                    break
+
+    def _complain(self) -> None:
+        if not self._status:
+            return
+        stage, reason = json.loads(bytes(self._status))
+        if stage == "program":
+            raise UsageError(f"the program cannot be started: {reason}", "give a program's path, or Python code as one text")
+        raise SandboxUnavailable(f"the program cannot be shut in: {reason}", "see docs/sandbox.md")
+
+
+def _cause(code: int, usage: resource.struct_rusage, limits: Limits) -> KilledBy | None:
+    """For a program that the kernel ended: which of its limits that was."""
+    if code == 128 + signal.SIGXCPU or (
+        code == 128 + signal.SIGKILL and usage.ru_utime + usage.ru_stime >= limits.cpu_seconds
+    ):
+        return "cpu"
+    return "disk" if code == 128 + signal.SIGXFSZ else None
