@@ -22,7 +22,7 @@ def bubblewrap_command(bwrap: Path, folder: Path, readable: tuple[Path, ...], in
     else:
         command += ["--unshare-all"]
     # Bubblewrap would make the directories above for itself alone, and the program may be another user.
-    above = {parent for path in (*readable, folder) if path.exists() for parent in path.parents[:-1]}
+    above = {parent for path in (*readable, *DEVICES, folder) if path.exists() for parent in path.parents[:-1]}
     for directory in sorted(above - set(readable)):
         command += ["--perms", "0755", "--dir", str(directory)]
     for path in readable:

@@ -95,13 +95,17 @@ def _spec(
         "argv": argv,
         "environment": _environment(folder),
         "folder": str(folder),
-        "limits": _resource_limits(limits, None if not is_confined else 0 if uid is not None or is_hidden else tasks_of_user(os.getuid())),
+        "limits": _resource_limits(
+            limits, None if not is_confined else 0 if uid is not None or is_hidden else tasks_of_user(os.getuid())
+        ),
         "is_confined": is_confined,
         "uid": uid,
         "keeps_search": uid is not None and not is_hidden and not all(map(is_open_to_all, filter(Path.exists, paths))),
         "parent": None if is_hidden else os.getpid(),
         "landlock": landlock_rules(found, folder, confinement.readable) if found else None,
-        "seccomp": seccomp_filter(architecture, limits.processes > 1, only_pid).hex() if is_confined and architecture else None,
+        "seccomp": seccomp_filter(architecture, limits.processes > 1, only_pid).hex()
+        if is_confined and architecture
+        else None,
     }
 
 

@@ -71,7 +71,7 @@ def become(uid: int | None, keeps_search: bool) -> None:
 
 
 def restrict_files(landlock: dict[str, Any]) -> None:
-    """Only what the rules allow of files, and nothing of TCP, abstract sockets and signals to others, as far as the kernel has it."""
+    """Only what the rules allow of files; no TCP, abstract sockets and signals to others, as far as the kernel has it."""
     attribute = _Attribute(landlock["fs"], landlock["net"], landlock["scoped"])
     size = ctypes.c_size_t(landlock["size"])
     ruleset = _call("landlock_create_ruleset", _CREATE_RULESET, ctypes.byref(attribute), size, ctypes.c_uint32(0))
@@ -125,7 +125,9 @@ def main(spec_fd: int, status_fd: int) -> None:
                     continue
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if signal.getsignal(number) not in (signal.SIG_DFL, None):
-                signal.signal(number, signal.SIG_DFL)  # Python ignores SIGPIPE and SIGXFSZ, and a program would inherit it
+                signal.signal(
+                    number, signal.SIG_DFL
+                )  # Python ignores SIGPIPE and SIGXFSZ, and a program would inherit it
         stage = "restrict"
         shut_in(spec)
         stage = "program"

@@ -24,9 +24,9 @@ class Member(NamedTuple):
 def members(leader: int) -> list[Member]:
     """The leader, its descendants, and whoever is in its group; those whose parent died stay in the group."""
     everyone = {member.pid: member for member in map(_member, _pids()) if member is not None}
-    belongs = {pid: pid == leader or member.group == leader for pid, member in everyone.items()}
+    belongs = {pid: leader in (pid, member.group) for pid, member in everyone.items()}
     for pid in everyone:
-        chain = []
+        chain: list[int] = []
         at: int | None = pid
         while at is not None and at in everyone and not belongs[at] and len(chain) < len(everyone):
             chain.append(at)

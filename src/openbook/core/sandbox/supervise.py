@@ -64,7 +64,9 @@ class Supervisor:
         code = 128 - process.returncode if process.returncode < 0 else process.returncode
         killed_by = self._killed_by or _cause(code, usage, limits)
         seconds = time.monotonic() - self._began
-        return Outcome(code, bytes(self._output[stdout]), bytes(self._output[stderr]), seconds, self._is_truncated, killed_by)
+        return Outcome(
+            code, bytes(self._output[stdout]), bytes(self._output[stderr]), seconds, self._is_truncated, killed_by
+        )
 
     def _watch(self, selector: selectors.BaseSelector, alive: int) -> None:
         """Until the program has ended or must be ended."""
@@ -141,7 +143,9 @@ class Supervisor:
         if inner is not None:
             try:
                 if not select.select([inner], [], [], _LAST_WORDS_S)[0]:
-                    raise SandboxUnavailable("a killed program does not end", "look for a process that waits for a device")
+                    raise SandboxUnavailable(
+                        "a killed program does not end", "look for a process that waits for a device"
+                    )
             finally:
                 os.close(inner)
 
@@ -160,7 +164,9 @@ class Supervisor:
         until = time.monotonic() + _LAST_WORDS_S
         for descriptor in (*self._output, self._launched.status_fd):
             while descriptor in selector.get_map() and time.monotonic() < until:
-                if select.select([descriptor], [], [], until - time.monotonic())[0] and not self._read(selector, descriptor):
+                if select.select([descriptor], [], [], until - time.monotonic())[0] and not self._read(
+                    selector, descriptor
+                ):
                     break
 
     def _complain(self) -> None:
@@ -168,7 +174,9 @@ class Supervisor:
             return
         stage, reason = json.loads(bytes(self._status))
         if stage == "program":
-            raise UsageError(f"the program cannot be started: {reason}", "give a program's path, or Python code as one text")
+            raise UsageError(
+                f"the program cannot be started: {reason}", "give a program's path, or Python code as one text"
+            )
         raise SandboxUnavailable(f"the program cannot be shut in: {reason}", "see docs/sandbox.md")
 
 

@@ -4,7 +4,8 @@ What is not named here is refused: sockets, other processes, mounts, namespaces,
 `chown`, `utime` and extended attributes, which Landlock does not watch, and `setsid` and `setpgid`, so that a whole
 program stays one group that one signal ends.
 
-Source: <asm/unistd_64.h> and <asm-generic/unistd.h> of Linux; numbers are never changed there. None: that machine has no such call.
+Source: <asm/unistd_64.h> and <asm-generic/unistd.h> of Linux; numbers there never change.
+None: that machine has no such call.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ GUARDED: Numbers = {
 # fmt: on
 
 FIRST_NEW = 424
-"""From here on numbers are the same everywhere. Libraries try these calls and fall back when the kernel is said not to have them."""
+"""From here on numbers are the same everywhere. Libraries fall back when told that the kernel lacks these."""
 
 
 def numbers(table: Numbers, machine: Machine) -> dict[str, int]:
