@@ -146,10 +146,10 @@ def test_frozen_weights_take_the_format_of_the_products_and_change_nothing(
 ) -> None:
     recipes = {out: adapter_recipe(base, kind, precision="bfloat16", out=str(base / out)) for out in ("narrow", "wide")}
     losses = {}
-    for out in recipes:
+    for out, chosen in recipes.items():
         if out == "wide":
             monkeypatch.setattr("openbook.training.run.narrow_frozen", lambda *_: None)
-        opened = open_run(recipes[out], Ranks())
+        opened = open_run(chosen, Ranks())
         losses[out] = [opened.loop.step().loss for _ in range(4)]
         frozen = {
             name: one.dtype for name, one in opened.begun.model.named_parameters() if not one.requires_grad and one.ndim == 2

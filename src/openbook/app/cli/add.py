@@ -14,6 +14,7 @@ from openbook.app.cli.options import (
     JsonOption,
     LibraryOption,
     OverlapOption,
+    ScorerOption,
     SplitterOption,
     opened,
     print_failures,
@@ -36,6 +37,7 @@ _FAILED_FILES = 4
 def init(
     library: LibraryOption = None,
     splitter: SplitterOption = None,
+    scorer: ScorerOption = None,
     chunk_tokens: ChunkTokensOption = None,
     overlap_tokens: OverlapOption = None,
     embedder: EmbedderOption = None,
@@ -45,7 +47,7 @@ def init(
     from openbook.library.store import LibraryStore, no_vectors_note
 
     directory = library_path(library or settings().library)
-    store = LibraryStore.create(directory, split_settings(splitter, chunk_tokens, overlap_tokens), embedder)
+    store = LibraryStore.create(directory, split_settings(splitter, chunk_tokens, overlap_tokens, scorer), embedder)
     generation = store.generation()
     print(f"made {directory}: splitter {generation.splitter}, embedder {generation.embedder or 'none'}")
     if generation.embedder is None:
@@ -66,6 +68,7 @@ def add(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     reread: Annotated[bool, typer.Option("--reread", help="Read again what has not changed.")] = False,
     splitter: SplitterOption = None,
+    scorer: ScorerOption = None,
     chunk_tokens: ChunkTokensOption = None,
     overlap_tokens: OverlapOption = None,
     embedder: EmbedderOption = None,
@@ -79,7 +82,7 @@ def add(
     chosen = settings()
     directory = library_path(library or chosen.library)
     is_new = not is_library(directory)
-    given = (splitter, chunk_tokens, overlap_tokens, embedder)
+    given = (splitter, scorer, chunk_tokens, overlap_tokens, embedder)
     if not is_new and any(value is not None for value in given):
         raise UsageError(f"{directory} has its settings already", "`openbook reembed` changes them")
     missing = [path for path in paths if not path.exists()]
@@ -87,7 +90,7 @@ def add(
         raise UsageError(f"{missing[0]} does not exist", "check the path; nothing was added")
     options: dict[str, Any] = {}
     if is_new:
-        options = {"split": split_settings(splitter, chunk_tokens, overlap_tokens), "embedder": embedder}
+        options = {"split": split_settings(splitter, chunk_tokens, overlap_tokens, scorer), "embedder": embedder}
     with opened(library, create=True, **options) as desk, progress_bar(as_json) as progress:
         report = desk.add(
             *paths,

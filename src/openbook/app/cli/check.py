@@ -12,6 +12,7 @@ from openbook.app.cli.options import (
     JsonOption,
     LibraryOption,
     OverlapOption,
+    ScorerOption,
     SplitterOption,
     opened,
     print_json,
@@ -53,12 +54,13 @@ def reembed(
     model: Annotated[str, typer.Argument(metavar="MODEL", help='DIR, URL, "default", or "none" for BM25 alone.')],
     library: LibraryOption = None,
     splitter: SplitterOption = None,
+    scorer: ScorerOption = None,
     chunk_tokens: ChunkTokensOption = None,
     overlap_tokens: OverlapOption = None,
 ) -> None:
     """Make a new generation beside the old one; it answers when it is complete."""
-    given = any(value is not None for value in (splitter, chunk_tokens, overlap_tokens))
-    split = split_settings(splitter, chunk_tokens, overlap_tokens) if given else None
+    given = any(value is not None for value in (splitter, scorer, chunk_tokens, overlap_tokens))
+    split = split_settings(splitter, chunk_tokens, overlap_tokens, scorer) if given else None
     with opened(library) as desk, progress_bar(False) as progress:
         desk.reembed(model, split=split, progress=progress)
         generation = desk.store.generation()

@@ -32,6 +32,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 SplitterOption = Annotated[
     str | None, typer.Option("--splitter", metavar="NAME", help="recursive (default), discourse or semantic.")
 ]
+ScorerOption = Annotated[
+    str | None,
+    typer.Option("--scorer", metavar="NAME", help="Of the semantic splitter: similarity or next-sentence."),
+]
 ChunkTokensOption = Annotated[
     int | None, typer.Option("--chunk-tokens", metavar="N", help="The most tokens of a chunk (default 192).")
 ]
@@ -80,12 +84,14 @@ def opened(library: str | None, *, create: bool = False, **options: Any) -> Iter
         yield one
 
 
-def split_settings(splitter: str | None, chunk_tokens: int | None, overlap_tokens: int | None) -> SplitSettings:
+def split_settings(
+    splitter: str | None, chunk_tokens: int | None, overlap_tokens: int | None, scorer: str | None = None
+) -> SplitSettings:
     """The settings of a new library; raises `UsageError` that names the option and what is allowed."""
     from openbook.core.config import validated
     from openbook.library.split.settings import SplitSettings
 
-    given = {"splitter": splitter, "chunk_tokens": chunk_tokens, "overlap_tokens": overlap_tokens}
+    given = {"splitter": splitter, "chunk_tokens": chunk_tokens, "overlap_tokens": overlap_tokens, "scorer": scorer}
     return validated(SplitSettings, {name: value for name, value in given.items() if value is not None}, "option")
 
 

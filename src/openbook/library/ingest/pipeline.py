@@ -27,6 +27,7 @@ from openbook.library.ingest.plan import Plan
 from openbook.library.ingest.records import planned_lines
 from openbook.library.ingest.shelf import Shelf
 from openbook.library.ingest.work import Plain, counter_of, document_of, indexed
+from openbook.library.split.next_sentence import NextSentenceScorer
 from openbook.library.split.settings import SplitSettings
 from openbook.library.split.similarity import EmbedderSimilarity
 from openbook.library.split.split import split
@@ -267,14 +268,15 @@ def split_here(result: Plain, settings: IngestSettings) -> None:
 
 
 def similarity_of(split: SplitSettings, embedder: Embedder | None) -> Scorer | None:
-    """The scorer that a splitter needs: the embedder's similarity for the semantic one, None for the others."""
+    """The scorer that a splitter needs: the semantic one that of its settings, None for the others."""
     if split.splitter != "semantic":
         return None
     if embedder is None:
         raise ModelUnavailable(
             "the semantic splitter needs an embedder", "`openbook setup embedder`, or another splitter"
         )
-    return EmbedderSimilarity(embedder)
+    similarity = EmbedderSimilarity(embedder)
+    return NextSentenceScorer(similarity) if split.scorer == "next-sentence" else similarity
 
 
 def _keep_receipt(outcome: Outcome, receipt: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from openbook.training.objectives.objective import Objective
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe
-from openbook.training.sources.numbered import NumberedSource, micros_of
+from openbook.training.sources.drawn import DrawnSource, evaluated_drawn
 from openbook.training.tasks.task import Task
 
 M = TypeVar("M")
@@ -27,9 +27,10 @@ def numbered_task(
 ) -> Task:
     """`made`: of the data that is learned, and of that held out, how a micro-batch is made and how many samples there are."""
     (make, count), *held = made
-    source = NumberedSource(
-        make,
+    source = DrawnSource(
+        _number,
         count,
+        make,
         batch_size=recipe.batch_size,
         micro_batch_size=recipe.micro_batch_size or math.ceil(recipe.batch_size / ranks.world_size),
         seed=recipe.seed,
@@ -38,8 +39,12 @@ def numbered_task(
     )
 
     def held_out() -> Iterator[M]:
+        most, rank, world_size = recipe.data.eval_rows, ranks.rank, ranks.world_size
         for make, count in held:
-            numbers = range(count)[: recipe.data.eval_rows]
-            yield from micros_of(numbers[ranks.rank :: ranks.world_size], make, EVAL_SAMPLES)
+            yield from evaluated_drawn(_number, count, make, EVAL_SAMPLES, most=most, rank=rank, world_size=world_size)
 
     return Task(source, objective, held_out, count, begins_at_guess=False, notes=notes)
+
+
+def _number(_: int, number: int) -> int:
+    return number
