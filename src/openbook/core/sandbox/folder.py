@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -75,12 +76,12 @@ def remove_folder(folder: Path) -> None:
     """
     if not folder.exists():
         return
-    count = 0
+    count, token = 0, secrets.token_hex(8)  # a name that the program cannot have taken
     while inner := _empty_files(folder):
         for directory in inner:
             for below in _empty_files(directory):
                 count += 1
-                below.rename(folder / f".removed-{count}-{os.getpid()}")
+                below.rename(folder / f".{token}-{count}")
             directory.rmdir()
     folder.rmdir()
 

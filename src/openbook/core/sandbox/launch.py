@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -50,62 +51,64 @@ def launch(
     confinement: Confinement, argv: list[str], folder: Path, uid: int | None, stdin: IO[bytes], limits: Limits
 ) -> Launched:
     """Starts a program. The caller owns the descriptors and must end the process."""
-    spec_read, spec_write = os.pipe()
-    status_read, status_write = os.pipe()
-    passed = [spec_read, status_write]
-    command = [sys.executable, "-I", "-S", "-B", str(_LAUNCHER), str(spec_read), str(status_write)]
-    info_read = -1
-    if confinement.tier == "bubblewrap":
-        assert confinement.bwrap is not None
-        info_read, info_write = os.pipe()
-        passed.append(info_write)
-        readable = (*confinement.readable, _LAUNCHER)
-        command = [*bubblewrap_command(confinement.bwrap, folder, readable, info_write, uid is not None), *command]
-    try:
-        process = subprocess.Popen(
-            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            pass_fds=passed, env=_environment(folder), cwd="/", start_new_session=True,
-        )  # fmt: skip
-    except BaseException:
-        for descriptor in (spec_write, status_read, *([info_read] if info_read >= 0 else [])):
-            os.close(descriptor)
-        raise
-    finally:
-        for descriptor in passed:
-            os.close(descriptor)
-    spec = _spec(confinement, argv, folder, uid, limits, process.pid)
-    try:
-        with open(spec_write, "wb") as file:  # smaller than a pipe holds: it never waits
-            file.write(json.dumps(spec).encode())
-    except BrokenPipeError:
-        pass  # it ended before it read: its status says why
-    return Launched(process, status_read, info_read)
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:  # ours: what a failure must not leave
+        spec_read, spec_write = _pipe(theirs, None)
+        status_read, status_write = _pipe(ours, theirs)
+        command = [sys.executable, "-I", "-S", "-B", str(_LAUNCHER), str(spec_read), str(status_write)]
+        passed, info_read = [spec_read, status_write], -1
+        if confinement.tier == "bubblewrap":
+            assert confinement.bwrap is not None
+            info_read, info_write = _pipe(ours, theirs)
+            passed.append(info_write)
+            readable = (*confinement.readable, _LAUNCHER)
+            command = [*bubblewrap_command(confinement.bwrap, folder, readable, info_write, uid is not None), *command]
+        with open(spec_write, "wb", buffering=0) as spec_file:  # what it holds is smaller than a pipe: no write waits
+            process = subprocess.Popen(
+                command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                pass_fds=passed, env=_environment(folder), cwd="/", start_new_session=True,
+            )  # fmt: skip
+            ours.callback(process.wait)
+            ours.callback(process.kill)
+            theirs.close()
+            spec = _spec(confinement, argv, folder, uid, limits, process.pid)
+            with contextlib.suppress(BrokenPipeError):  # it ended before it read: its output says why
+                spec_file.write(json.dumps(spec).encode())
+        ours.pop_all()
+        return Launched(process, status_read, info_read)
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack | None) -> tuple[int, int]:
+    """The two ends of a pipe, each closed with its stack; without a stack the caller closes it."""
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    if writer is not None:
+        writer.callback(os.close, write)
+    return read, write
 
 
 def _spec(
     confinement: Confinement, argv: list[str], folder: Path, uid: int | None, limits: Limits, pid: int
 ) -> dict[str, object]:
-    is_confined = confinement.tier != "unsafe"
-    is_hidden = confinement.tier == "bubblewrap"
-    found = landlock(landlock_abi()) if is_confined else None
-    architecture = machine()
+    shared: dict[str, object] = {"argv": argv, "environment": _environment(folder), "folder": str(folder), "uid": uid}
+    if confinement.tier == "unsafe":
+        bounds = _resource_limits(limits, None)
+        free = {"is_confined": False, "keeps_search": False, "landlock": None, "seccomp": None}
+        return {**shared, **free, "limits": bounds, "parent": os.getpid()}
+    is_hidden = confinement.tier == "bubblewrap"  # in a namespace of processes of its own
+    found, architecture = landlock(landlock_abi()), machine()
+    assert architecture is not None  # `fault_of` has said so
     only_pid = None if is_hidden or (found and found.guards_signals) else pid
-    paths = (folder, *confinement.readable)
+    paths = [path for path in (folder, *confinement.readable) if path.exists()]
+    # In a user namespace the kernel counts from nothing again: bubblewrap's own first process.
+    tasks = 0 if uid is not None else 1 if is_hidden else tasks_of_user(os.getuid())
     return {
-        "argv": argv,
-        "environment": _environment(folder),
-        "folder": str(folder),
-        "limits": _resource_limits(
-            limits, None if not is_confined else 0 if uid is not None or is_hidden else tasks_of_user(os.getuid())
-        ),
-        "is_confined": is_confined,
-        "uid": uid,
-        "keeps_search": uid is not None and not is_hidden and not all(map(is_open_to_all, filter(Path.exists, paths))),
+        **shared,
+        "limits": _resource_limits(limits, tasks),
+        "is_confined": True,
+        "keeps_search": uid is not None and not is_hidden and not all(map(is_open_to_all, paths)),
         "parent": None if is_hidden else os.getpid(),
         "landlock": landlock_rules(found, folder, confinement.readable) if found else None,
-        "seccomp": seccomp_filter(architecture, limits.processes > 1, only_pid).hex()
-        if is_confined and architecture
-        else None,
+        "seccomp": seccomp_filter(architecture, limits.processes > 1, only_pid).hex(),
     }
 
 

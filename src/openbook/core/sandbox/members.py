@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ class Member(NamedTuple):
     cpu_seconds: float
     """Of itself and of the children it has waited for."""
     resident_bytes: int
+    is_zombie: bool
+    """It has ended, and nobody has asked how."""
 
 
 def members(leader: int) -> list[Member]:
@@ -36,20 +39,17 @@ def members(leader: int) -> list[Member]:
     return [member for pid, member in everyone.items() if belongs[pid]]
 
 
-def unlinked_bytes(pid: int, device: int) -> int:
-    """Bytes of files on a device that a process has open and that have no name any more."""
-    used = 0
-    try:
-        for descriptor in os.scandir(f"/proc/{pid}/fd"):
-            try:
-                found = descriptor.stat()
-            except OSError:
-                continue
-            if found.st_dev == device and found.st_nlink == 0:
-                used += found.st_blocks * 512
-    except OSError:
-        return used  # it has ended
-    return used
+def unlinked_bytes(pids: list[int], device: int) -> int:
+    """Bytes of files on a device that processes have open and that have no name any more; each file once."""
+    used: dict[int, int] = {}
+    for pid in pids:
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:  # it may have ended
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    found = descriptor.stat()
+                    if found.st_dev == device and found.st_nlink == 0:
+                        used[found.st_ino] = found.st_blocks * 512
+    return sum(used.values())
 
 
 def tasks_of_user(uid: int) -> int:
@@ -73,7 +73,7 @@ def _member(pid: int) -> Member | None:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The name of the program stands in brackets and may hold anything. Source: proc_pid_stat(5), fields 4, 5, 14-17, 24.
+    # The name of the program stands in brackets and may hold anything. Source: proc_pid_stat(5), fields 3, 4, 5, 14-17, 24.
     fields = text[text.rfind(b")") + 2 :].split()
     ticks = sum(int(value) for value in fields[11:15])
-    return Member(pid, int(fields[1]), int(fields[2]), ticks / _TICKS, int(fields[21]) * _PAGE_BYTES)
+    return Member(pid, int(fields[1]), int(fields[2]), ticks / _TICKS, int(fields[21]) * _PAGE_BYTES, fields[0] == b"Z")

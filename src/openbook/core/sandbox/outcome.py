@@ -20,11 +20,11 @@ class Limits:
     """What one run may use. `UsageError` for a limit that is not positive."""
 
     seconds: float = 10.0
-    """On the wall clock, the start included (some 50 ms)."""
+    """On the wall clock, the start included (some 100 ms)."""
     cpu_seconds: int = 10
     """Of processor time, over all threads and processes."""
     memory_bytes: int = 1 << 30
-    """Of address space, each process; with several processes also of resident memory, together."""
+    """Of address space, each process; with several processes also of resident memory together, shared pages each time."""
     output_bytes: int = 1 << 20
     """Of stdout and stderr together; a program that writes more is ended."""
     disk_bytes: int = 64 << 20
@@ -53,5 +53,5 @@ class Outcome:
     truncated: bool
     """The program wrote more than `output_bytes`; what came before is kept."""
     killed_by: KilledBy | None
-    """The limit for which it was ended; None when it ended by itself. A program that is refused memory is not ended: it sees
-    the error (Python: MemoryError)."""
+    """The limit for which it was ended, or that it had passed when it ended; None when it kept to all. A program that is
+    refused memory is not ended: it sees the error (Python: MemoryError)."""

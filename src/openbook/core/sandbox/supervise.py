@@ -31,10 +31,12 @@ class Supervisor:
         self._launched, self._folder, self._limits, self._began = launched, folder, limits, began
         self._pid = launched.process.pid
         self._device = folder.stat().st_dev
+        self._alive = os.pidfd_open(self._pid)
         self._output: dict[int, bytearray] = {}
         self._status = bytearray()
         self._is_truncated = False
         self._killed_by: KilledBy | None = None
+        self._is_ended_by_us = False
 
     def run(self) -> Outcome:
         """`UsageError` when the program cannot be started, `SandboxUnavailable` when it cannot be shut in."""
@@ -42,13 +44,12 @@ class Supervisor:
         assert process.stdout is not None and process.stderr is not None
         stdout, stderr = process.stdout.fileno(), process.stderr.fileno()
         self._output = {stdout: bytearray(), stderr: bytearray()}
-        alive = os.pidfd_open(self._pid)
         try:
             with selectors.DefaultSelector() as selector:
-                for descriptor in (stdout, stderr, self._launched.status_fd, alive):
+                for descriptor in (stdout, stderr, self._launched.status_fd, self._alive):
                     os.set_blocking(descriptor, False)
                     selector.register(descriptor, selectors.EVENT_READ)
-                self._watch(selector, alive)
+                self._is_ended_by_us = not self._watch(selector)
                 self._end()
                 self._drain(selector)
             _, status, usage = os.wait4(self._pid, 0)
@@ -58,34 +59,37 @@ class Supervisor:
                 process.wait()
             raise
         finally:
-            os.close(alive)
+            os.close(self._alive)
         process.returncode = os.waitstatus_to_exitcode(status)
         self._complain()
         code = 128 - process.returncode if process.returncode < 0 else process.returncode
+        if self._is_ended_by_us:  # bubblewrap may say something else of it
+            code = 128 + signal.SIGKILL
         killed_by = self._killed_by or _cause(code, usage, limits)
         seconds = time.monotonic() - self._began
         return Outcome(
             code, bytes(self._output[stdout]), bytes(self._output[stderr]), seconds, self._is_truncated, killed_by
         )
 
-    def _watch(self, selector: selectors.BaseSelector, alive: int) -> None:
-        """Until the program has ended or must be ended."""
+    def _watch(self, selector: selectors.BaseSelector) -> bool:
+        """Until the program has ended (True) or must be ended (False)."""
         deadline = self._began + self._limits.seconds
         look = time.monotonic() + _TICK_S
         while self._killed_by is None:
             now = time.monotonic()
             if now >= deadline:
                 self._killed_by = "time"
-                return
+                return False
             if now >= look:
                 self._killed_by = self._beyond()
-                look = time.monotonic() + _TICK_S
+                look = time.monotonic() + max(_TICK_S, 20 * (time.monotonic() - now))  # a twentieth of a core at most
                 continue
             for key, _ in selector.select(min(deadline, look) - now):
-                if key.fd == alive:
-                    self._killed_by = self._full()
-                    return
+                if key.fd == self._alive:
+                    self._killed_by = self._killed_by or self._full()
+                    return True
                 self._read(selector, key.fd)
+        return False
 
     def _read(self, selector: selectors.BaseSelector, descriptor: int) -> bool:
         """Takes what a pipe holds; False at its end."""
@@ -125,36 +129,45 @@ class Supervisor:
         if used <= self._limits.disk_bytes:
             is_alone = self._limits.processes == 1 and self._launched.info_fd < 0
             pids = [self._pid] if is_alone else [member.pid for member in members(self._pid)]
-            used += max((unlinked_bytes(pid, self._device) for pid in pids), default=0)
+            used += unlinked_bytes(pids, self._device)
         return "disk" if used > self._limits.disk_bytes else None
 
     def _end(self) -> None:
-        """Kills every process of the program. The leader is not waited for before, so its group's number is still its own.
+        """Kills every process of the program, and returns when none runs any more. The leader is not waited for before, so its
+        group's number is still its own.
 
         Without bubblewrap all are in one group, for the filter lets none leave it. With it they end when the first process of
         their namespace does, and that one with bubblewrap (`--die-with-parent`).
         """
         inner = self._namespace()
-        if inner is not None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(inner, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
-        if inner is not None:
-            try:
-                if not select.select([inner], [], [], _LAST_WORDS_S)[0]:
-                    raise SandboxUnavailable(
-                        "a killed program does not end", "look for a process that waits for a device"
-                    )
-            finally:
+        try:
+            if inner is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(inner, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
+            ended = all(select.select([handle], [], [], _LAST_WORDS_S)[0] for handle in (inner, self._alive) if handle)
+        finally:
+            if inner is not None:
                 os.close(inner)
+        until = time.monotonic() + _LAST_WORDS_S
+        while self._limits.processes > 1 and not all(member.is_zombie for member in members(self._pid)):
+            if time.monotonic() > until:
+                ended = False
+                break
+            time.sleep(0.005)
+        if not ended:
+            raise SandboxUnavailable(
+                "a killed program does not end", f"look for process {self._pid}: it waits for a device"
+            )
 
     def _namespace(self) -> int | None:
         """A handle of the first process of bubblewrap's namespace; None where there is none any more."""
-        if self._launched.info_fd < 0 or not select.select([self._launched.info_fd], [], [], 0)[0]:
+        info_fd = self._launched.info_fd
+        if info_fd < 0 or info_fd not in select.select([info_fd, self._alive], [], [], _LAST_WORDS_S)[0]:
             return None
         try:
-            info = json.loads(os.read(self._launched.info_fd, 1 << 16))
+            info = json.loads(os.read(info_fd, 1 << 16))
             return os.pidfd_open(int(info["child-pid"]))
         except (ValueError, KeyError, OSError):
             return None
