@@ -161,7 +161,8 @@ class RewardModel:
             named: dict[str, Any] = {"segments": segments, "head": "sentence"}
             return dict(zip(batch, self.model(ids, made, **named).float(), strict=True))
         begins, counts = made.starts.tolist(), [len(samples[place][2]) for place in batch]
-        rows = torch.tensor([begins[at] + row for at, place in enumerate(batch) for row in samples[place][2]])
+        places = [begins[at] + row for at, place in enumerate(batch) for row in samples[place][2]]
+        rows = torch.tensor(places, dtype=torch.int64)  # of no steps too
         found = self.model(ids, made, rows=rows).float()[:, 0]
         return dict(zip(batch, torch.split(found, counts), strict=True))
 

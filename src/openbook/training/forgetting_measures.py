@@ -47,8 +47,8 @@ class Measure(Protocol):
 def measure_of(model: Family, tokenizer: Tokenizer, max_seq_len: int) -> Measure:
     """What fits the model: what it says, or else how its vectors lie."""
     size = min(max_seq_len, MOST_TOKENS)
-    if model.causal:
-        return Perplexity(tokenizer, size)
+    if model.causal:  # a reward model has a score in place of the vocabulary
+        return Perplexity(tokenizer, size) if model.head_over == "tokens" else Drift(tokenizer, size)
     if isinstance(model, T5) and model.decoder is not None:
         if tokenizer.backend.token_to_id(sentinel(1)) is not None:
             return SpanLoss(tokenizer, size)
@@ -134,7 +134,8 @@ class Drift:
         found: list[Tensor] = []
         for some in _batches(_windows(self._tokenizer, text, self._size)):
             ids, lengths = _joined([[*before, *one.tolist(), *behind] for one in some], model.device)
-            hidden = model(ids, Batch.of(lengths, causal=False, device=model.device), head="hidden")  # (N, E)
+            batch = Batch.of(lengths, causal=model.causal, device=model.device)
+            hidden = model(ids, batch, head="hidden")  # (N, E)
             found += [one.float().mean(dim=0) for one in torch.split(hidden, lengths)]
         vectors = torch.stack(found)  # (W, E)
         near = F.cosine_similarity(self._first.setdefault(name, vectors), vectors)

@@ -75,6 +75,14 @@ def test_padding_in_which_answers_end_is_no_padding(tmp_path: Path) -> None:
     assert json.loads((done.model / "config.json").read_text())["pad_token_id"] is None
 
 
+def test_what_a_decoder_forgets_is_how_far_its_vectors_turn(tmp_path: Path) -> None:
+    """It has no head over the vocabulary any more: perplexity cannot be asked."""
+    said: list[str] = []
+    train(recipe(tmp_path, "reward", steps=2, forgetting=None), say=said.append)
+    told = [line for line in said if line.startswith("forgetting")]
+    assert told and all("cosine of vectors 1 before" in line for line in told)
+
+
 def test_the_steps_of_solutions(tmp_path: Path) -> None:
     rows = solutions(96)
     done = train(recipe(tmp_path, "reward", rows, steps=60, lr=5e-3))
@@ -86,6 +94,7 @@ def test_the_steps_of_solutions(tmp_path: Path) -> None:
     found = model.step_scores(asked("tin?"), ["yes oak", "no fig", "yes ash"])
     assert [one > 0.5 for one in found] == [True, False, True]
     assert model.step_scores(asked("tin?"), ["yes oak"]) == pytest.approx(found[:1], abs=1e-5)
+    assert model.step_scores(asked("tin?"), []) == []
     with pytest.raises(UsageError, match="the model read 64"):
         model.step_scores(asked("tin?"), ["yes oak"] * 40)
 
