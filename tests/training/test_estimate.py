@@ -50,3 +50,8 @@ def test_a_group_is_as_many_sequences_as_it_has_pairs(tmp_path: Path) -> None:
     assert (
         found(tmp_path, rows=2, objective="contrastive", contrastive={"negatives": 0}).activations == plain.activations
     )
+    assert found(tmp_path, rows=2, objective="preference").activations == plain.activations
+    assert found(tmp_path, rows=2, objective="reward").activations == plain.activations
+    assert found(tmp_path, rows=4, objective="preference", preference={"loss": "kto"}).activations == plain.activations
+    three = {"others": 1, "strangers": 0.5}
+    assert found(tmp_path, rows=1, objective="next_sentence", next_sentence=three).activations == plain.activations

@@ -52,6 +52,10 @@ def sequences_of_row(recipe: Recipe) -> int:
             return 1 + recipe.rerank.negatives + recipe.rerank.strangers
         case "contrastive":
             return 2 + recipe.contrastive.negatives
+        case "next_sentence":
+            return 2 + recipe.next_sentence.others + (recipe.next_sentence.strangers > 0)
+        case "reward" | "preference":
+            return 1 if recipe.preference.loss == "kto" else 2
         case _:
             return 1
 
