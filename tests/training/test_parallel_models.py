@@ -98,6 +98,7 @@ def test_two_copies_in_two_processes_each_are_one(four: Path, name: str) -> None
 @pytest.mark.parametrize(
     ("said", "named"),
     [
+        ({"batch_size": 3}, "no multiple of 2"),
         ({"parallel": "fsdp", "optimizer": "muon"}, "adamw"),
         ({"parallel": "tensor", "ema": 0.9}, "ema"),
         ({"parallel": "pipeline", "precision": "float16"}, "float16"),

@@ -45,3 +45,9 @@ def test_a_file_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(UsageError, match="is a file"), held(tmp_path / "file", resume=False):
         pass
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    with pytest.raises(UsageError, match="cannot be written"), held(tmp_path / "file" / "run", resume=False):
+        pass

@@ -46,6 +46,11 @@ def laid_out(recipe: Recipe, ranks: Ranks) -> Ranks:
     """The processes that `ranks` knows, as the recipe wants them. UsageError where that cannot be."""
     layout = layout_of(recipe, ranks.processes)
     check_way(recipe, layout)
+    if recipe.batch_size % layout.data:
+        raise UsageError(
+            f"batch_size {recipe.batch_size} is no multiple of {layout.data} processes with rows of their own",
+            "change batch_size, or start as many processes as divide it",
+        )
     if layout.shares == 1:
         return ranks
     mesh = _mesh(layout)

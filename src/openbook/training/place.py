@@ -18,13 +18,18 @@ _LOCK = ".lock"
 def held(out: Path, *, resume: bool) -> Iterator[None]:
     """`out` is this run's while the block runs; however it ends, it is free again.
 
-    UsageError for a file, for a directory that holds another run unless it is gone on with, and while another process is at it.
+    UsageError for a file, for a place that cannot be written, for a directory that holds another run unless it is gone on with,
+    and while another process is at it.
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file", "name a directory with out=DIR")
     _check(out, resume=resume)
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / _LOCK).open("w") as file:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        opened = (out / _LOCK).open("w")
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}", "name another place with out=DIR") from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
