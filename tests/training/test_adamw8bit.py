@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbook.training import adamw8bit
 from openbook.training.adamw8bit import BLOCK, AdamW8bit, from_bytes, table, to_bytes
 from openbook.training.log import read_log
 from openbook.training.run import train
@@ -54,6 +56,36 @@ def test_small_parameters_are_those_of_torch() -> None:
             one.grad = torch.sin(torch.arange(20.0) + step)
             optimizer.step()
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("shape", [(64, 80), (4_099,)])
+def test_one_pass_is_the_plain_calculation(shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = torch.Generator().manual_seed(3)
+    start = torch.randn(shape, generator=draws)
+    ours, plain = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    settings = {"lr": 0.01, "betas": (0.9, 0.99), "weight_decay": 0.1}
+    one, other = AdamW8bit([ours], **settings), AdamW8bit([plain], **settings)
+    for _ in range(6):
+        ours.grad = torch.randn(shape, generator=draws) * 1e-3
+        plain.grad = ours.grad.clone()
+        one.step()
+        with monkeypatch.context() as patch:
+            patch.setattr(adamw8bit, "_one_pass", _in_chunks)
+            other.step()
+        for name in ("exp_avg", "exp_avg_sq"):
+            torch.testing.assert_close(one.state[ours][f"{name}_scales"], other.state[plain][f"{name}_scales"])
+            apart = one.state[ours][name].int() - other.state[plain][name].int()
+            assert (
+                int(apart.abs().max()) <= 1 and float((apart != 0).float().mean()) < 1e-3
+            )  # a number between two places
+    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
+
+
+def _in_chunks(weight: torch.Tensor, grad: torch.Tensor, state: Any, step: float, group: Any) -> None:
+    first, second = (adamw8bit._read(state, name, slice(0, len(weight))) for name in ("exp_avg", "exp_avg_sq"))
+    adamw8bit._adamw(weight, grad, first, second, step, group)
+    for name, values in (("exp_avg", first), ("exp_avg_sq", second)):
+        adamw8bit._write(state, name, slice(0, len(weight)), values)
 
 
 def test_moments_take_a_quarter_of_the_memory() -> None:

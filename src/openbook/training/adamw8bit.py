@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,6 +53,10 @@ class AdamW8bit(torch.optim.Optimizer):
         step = float(state["step"])
         is_small = "exp_avg_scales" not in state
         weight, grad = parameter.view(-1), parameter.grad.reshape(-1)  # type: ignore[union-attr]
+        is_plain = weight.device.type == "cpu" and not hasattr(weight, "full_tensor")
+        if is_plain and not is_small and weight.dtype is grad.dtype is torch.float32:
+            _one_pass(weight, grad, state, step, group)
+            return
         for begin in range(0, len(weight), _CHUNK):
             rows = slice(begin, begin + _CHUNK)
             if is_small:
@@ -72,6 +77,25 @@ def _adamw(weight: Tensor, grad: Tensor, first: Tensor, second: Tensor, step: fl
     second.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
     lengths = second.sqrt().div_((1 - beta2**step) ** 0.5).add_(group["eps"])
     weight.addcdiv_(first, lengths, value=-group["lr"] / (1 - beta1**step))
+
+
+def _one_pass(weight: Tensor, grad: Tensor, state: dict[str, Tensor], step: float, group: dict[str, Any]) -> None:
+    """The same for a parameter in the memory of the processor, without float32 copies of its moments."""
+    from openbook.training.adamw8bit_kernel import step_blocks
+
+    beta1, beta2 = group["betas"]
+    numbers = (
+        1 - group["lr"] * group["weight_decay"],
+        1 - beta1,
+        1 - beta2,
+        (1 - beta2**step) ** -0.5,
+        group["eps"],
+        group["lr"] / (1 - beta1**step),
+    )
+    moments = [state[name].view(-1).numpy() for name in ("exp_avg", "exp_avg_sq")]
+    scales = [state[f"{name}_scales"].numpy() for name in ("exp_avg", "exp_avg_sq")]
+    tables, middles = (torch.stack([of(True), of(False)]).numpy() for of in (table, _middles))
+    step_blocks(weight.numpy(), grad.numpy(), *moments, *scales, tables, middles, np.array(numbers, np.float32))
 
 
 def _fresh(parameter: Tensor) -> dict[str, Tensor]:
