@@ -95,7 +95,7 @@ def _one_pass(weight: Tensor, grad: Tensor, state: dict[str, Tensor], step: floa
     moments = [state[name].view(-1).numpy() for name in ("exp_avg", "exp_avg_sq")]
     scales = [state[f"{name}_scales"].numpy() for name in ("exp_avg", "exp_avg_sq")]
     tables, middles = (torch.stack([of(True), of(False)]).numpy() for of in (table, _middles))
-    step_blocks(weight.numpy(), grad.numpy(), *moments, *scales, tables, middles, np.array(numbers, np.float32))
+    step_blocks(weight.numpy(), grad.numpy(), *moments, *scales, tables, middles, np.array(numbers, np.float32))  # type: ignore[call-arg]
 
 
 def _fresh(parameter: Tensor) -> dict[str, Tensor]:
