@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import select
 import selectors
 import signal
@@ -37,6 +36,8 @@ class Supervisor:
         self._is_truncated = False
         self._killed_by: KilledBy | None = None
         self._is_ended_by_us = False
+        self._cpu_seconds = 0.0
+        """Seen at the last look: bubblewrap does not pass on what its processes used."""
 
     def run(self) -> Outcome:
         """`UsageError` when the program cannot be started, `SandboxUnavailable` when it cannot be shut in."""
@@ -65,7 +66,8 @@ class Supervisor:
         code = 128 - process.returncode if process.returncode < 0 else process.returncode
         if self._is_ended_by_us:  # bubblewrap may say something else of it
             code = 128 + signal.SIGKILL
-        killed_by = self._killed_by or _cause(code, usage, limits)
+        cpu_seconds = max(self._cpu_seconds, usage.ru_utime + usage.ru_stime)
+        killed_by = self._killed_by or _cause(code, cpu_seconds, limits)
         seconds = time.monotonic() - self._began
         return Outcome(
             code, bytes(self._output[stdout]), bytes(self._output[stderr]), seconds, self._is_truncated, killed_by
@@ -128,8 +130,9 @@ class Supervisor:
             return "files"
         if used <= self._limits.disk_bytes:
             is_alone = self._limits.processes == 1 and self._launched.info_fd < 0
-            pids = [self._pid] if is_alone else [member.pid for member in members(self._pid)]
-            used += unlinked_bytes(pids, self._device)
+            together = [] if is_alone else members(self._pid)
+            self._cpu_seconds = max(self._cpu_seconds, sum(member.cpu_seconds for member in together))
+            used += unlinked_bytes([self._pid, *(member.pid for member in together)], self._device)
         return "disk" if used > self._limits.disk_bytes else None
 
     def _end(self) -> None:
@@ -193,10 +196,8 @@ class Supervisor:
         raise SandboxUnavailable(f"the program cannot be shut in: {reason}", "see docs/sandbox.md")
 
 
-def _cause(code: int, usage: resource.struct_rusage, limits: Limits) -> KilledBy | None:
+def _cause(code: int, cpu_seconds: float, limits: Limits) -> KilledBy | None:
     """For a program that the kernel ended: which of its limits that was."""
-    if code == 128 + signal.SIGXCPU or (
-        code == 128 + signal.SIGKILL and usage.ru_utime + usage.ru_stime >= limits.cpu_seconds
-    ):
+    if code == 128 + signal.SIGXCPU or (code == 128 + signal.SIGKILL and cpu_seconds >= limits.cpu_seconds):
         return "cpu"
     return "disk" if code == 128 + signal.SIGXFSZ else None
