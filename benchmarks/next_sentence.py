@@ -4,8 +4,8 @@
 
 Choices are drawn from the articles of SQuAD's development part (its titles are asserted to be none that were learned from): a
 place between two sentences, all places of an article alike; up to four sentences before it, as many behind it, and as many that
-begin in another paragraph of the article, at its beginning where the right ones begin a paragraph. The right passage should have
-the higher score. Beside it the cosine of the default embedder, which the semantic splitter asks otherwise.
+begin in another paragraph of the article, at its beginning where the right ones begin a paragraph and else not. The right passage
+should have the higher score. Beside it the cosine of the default embedder, which the semantic splitter asks otherwise.
 
 The splitter's own question, whether a paragraph belongs to the one before: 150 labelled pairs (tests/library/split/data). The
 threshold is fitted on even lines, the F1 of merges and of boundaries are those of odd ones. Intervals: 95 % of 2,000 bootstrap
@@ -92,7 +92,9 @@ def choices(count: int) -> list[Drawn]:
         following = own[cut:] if is_inside else paragraphs[place + 1]
         apart = [one for number, one in enumerate(paragraphs) if number not in (place, place + 1)]
         other = random.choice(apart)
-        begin = random.randrange(len(other)) if is_inside else 0
+        begin = (
+            random.randrange(min(1, len(other) - 1), len(other)) if is_inside else 0
+        )  # as the right one, no beginning
         parts = own[max(cut - SENTENCES, 0) : cut], following[:SENTENCES], other[begin : begin + SENTENCES]
         found.append(Drawn(article.title, *(" ".join(one) for one in parts), is_inside))
     return found

@@ -543,9 +543,10 @@ def reranking(found: dict[str, Any], language: Language) -> str:
     times = found["milliseconds"]
     spans = say(
         language,
-        "Weight {weight} for all, fitted on {queries} questions of SQuAD's training part. 20 passages are read in {a} ms (p50), 50 in"
-        " {b} ms (p95).",
-        "所有集合用同一权重 {weight}，在 SQuAD 训练集的 {queries} 个问题上拟合。读 20 段用 {a} 毫秒（p50），50 段 {b} 毫秒（p95）。",
+        "Weight {weight} for all, fitted on {queries} questions of SQuAD's training part. 20 passages are read in {a} ms (p50),"
+        " 50 in {b} ms (p95).",
+        "所有集合用同一权重 {weight}，在 SQuAD 训练集的 {queries} 个问题上拟合。"
+        "读 20 段用 {a} 毫秒（p50），50 段 {b} 毫秒（p95）。",
     ).format(
         weight=found["weight"],
         queries=f"{found['fitted_on']['queries']:,}",

@@ -152,7 +152,9 @@ def test_frozen_weights_take_the_format_of_the_products_and_change_nothing(
         opened = open_run(chosen, Ranks())
         losses[out] = [opened.loop.step().loss for _ in range(4)]
         frozen = {
-            name: one.dtype for name, one in opened.begun.model.named_parameters() if not one.requires_grad and one.ndim == 2
+            name: one.dtype
+            for name, one in opened.begun.model.named_parameters()
+            if not one.requires_grad and one.ndim == 2
         }
         is_narrow = out == "narrow" and kind == "lora"
         assert frozen.pop("tokens.weight") == torch.float32

@@ -232,3 +232,13 @@ def test_epochs_are_steps(tmp_path: Path) -> None:
     done: Outcome = train(recipe(tmp_path, steps=None, epochs=0.05, eval_every=None, save_every=None))
     characters = (tmp_path / "text.txt").stat().st_size
     assert done.done == pytest.approx(0.05 * 0.9 * characters / 16 / 4, abs=1)
+
+
+def test_a_run_that_stopped_early_does_not_go_on(tmp_path: Path) -> None:
+    one = recipe(
+        tmp_path, steps=60, lr=0.3, schedule="constant", warmup=30, eval_every=2, save_every=None, early_stopping=2
+    )
+    first = train(one)
+    assert first.ended == "stopped early"
+    again = train(one, resume=True)
+    assert again.done == first.done

@@ -18,7 +18,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from openbook.core.errors import ModelUnavailable, RunStopped
+from openbook.core.errors import BadData, ModelUnavailable, RunStopped
 from openbook.core.faults import fault_point
 from openbook.core.progress import Progress, silent
 from openbook.training import checkpoint
@@ -40,6 +40,7 @@ from openbook.training.place import held
 from openbook.training.precision import narrow_frozen
 from openbook.training.recipe import Recipe, as_yaml
 from openbook.training.report import write_report
+from openbook.training.same import check_same
 from openbook.training.status import Best, Outcome, Status, write_status
 from openbook.training.stopped import dump_micros, is_memory_error, memory_remedy
 from openbook.training.tasks.open import open_task
@@ -137,7 +138,7 @@ class Run:
         step, ended = None, "done"
         try:
             with Interrupts() as interrupts, _told(self):
-                while self.loop.done < self.loop.pace.steps:
+                while self.loop.done < self.loop.pace.steps and not self._has_stopped():
                     self.loop.model.train()
                     step = self.loop.step()
                     fault_point(f"train.step.{self.ranks.process}")
@@ -165,9 +166,11 @@ class Run:
         if self.ranks.is_first:
             self.out.mkdir(parents=True, exist_ok=True)
             checkpoint.clear(self.out)
+        self._check_held_out()
         if (forgetting := self._asking()) is not None:
             forgetting.ask_before(self.loop.model)
         if found:
+            check_same(self.recipe, found[-1] / "training" / RECIPE)
             notes = checkpoint.resume(self.loop, found[-1])
             self.best = Best(**notes.get("best", {}))
             self.saved = self.loop.done
@@ -180,6 +183,16 @@ class Run:
                 self.say(line)
         if self.ranks.is_first:
             (self.out / RECIPE).write_text(as_yaml(self.recipe), "utf-8")
+
+    def _check_held_out(self) -> None:
+        """BadData where there is nothing to evaluate on, before a step is spent."""
+        if not self.recipe.has_evaluation:
+            return
+        own = any(self.loop.objective.weight(one) > 0 for one in self.task.held_out())
+        if not self.ranks.any(own):
+            raise BadData(
+                "nothing of what is held out can be evaluated", "give data.eval=FILE with more, or leave it out"
+            )
 
     def _is_due(self, every: int | None) -> bool:
         return every is not None and self.loop.done % every == 0
@@ -206,12 +219,14 @@ class Run:
         return evaluate(loop.model, loop.objective, self.task.held_out(), self.ranks, loop.pace.precision, spare)
 
     def _ending(self, evaluation: Evaluation | None, is_asked: bool) -> str:
-        patience = self.recipe.early_stopping
         if is_asked and self.loop.done < self.loop.pace.steps:
             return "interrupted"
-        if evaluation is not None and patience is not None and self.best.since >= patience:
-            return "stopped early"
-        return "done"
+        return "stopped early" if evaluation is not None and self._has_stopped() else "done"
+
+    def _has_stopped(self) -> bool:
+        """So many evaluations without a better one are enough, also where a run that ended so is told to go on."""
+        patience = self.recipe.early_stopping
+        return patience is not None and self.best.since >= patience
 
     def _save(self) -> None:
         if self.loop.done != self.saved:

@@ -22,7 +22,10 @@ def seen(folder: Path, rows: list[dict[str, Any]]) -> Overview:
 
 
 def test_both_answers_of_a_pair(tmp_path: Path) -> None:
-    tokenizer, found = default_tokenizer(400), seen(tmp_path, [*pairs(3), {"prompt": "a", "chosen": "b", "rejected": "b"}])
+    tokenizer, found = (
+        default_tokenizer(400),
+        seen(tmp_path, [*pairs(3), {"prompt": "a", "chosen": "b", "rejected": "b"}]),
+    )
     assert list(found.samples) == ["the better answer", "the worse answer"]
     for sample, side in zip(found.samples.values(), ("chosen", "rejected"), strict=True):
         assert sample.learned is not None

@@ -89,3 +89,9 @@ def test_what_is_held_out_is_always_the_same() -> None:
     shown = flat(list(evaluated_groups(ROWS, list, negatives=1, most=9)))
     assert [one.query for one in shown] == [one.query for one in ROWS[:9]]
     assert [one.negatives for one in shown] == [one.negatives[:1] for one in ROWS[:9]]
+
+
+def test_what_is_held_out_has_strangers_too() -> None:
+    first, second = (flat(list(evaluated_groups(ROWS, list, negatives=0, strangers=2, most=9))) for _ in range(2))
+    assert first == second
+    assert all(len(one.negatives) == 2 and one.positive not in one.negatives for one in first)

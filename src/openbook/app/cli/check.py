@@ -59,9 +59,11 @@ def reembed(
     overlap_tokens: OverlapOption = None,
 ) -> None:
     """Make a new generation beside the old one; it answers when it is complete."""
-    given = any(value is not None for value in (splitter, scorer, chunk_tokens, overlap_tokens))
-    split = split_settings(splitter, chunk_tokens, overlap_tokens, scorer) if given else None
+    given = (splitter, chunk_tokens, overlap_tokens, scorer)
     with opened(library) as desk, progress_bar(False) as progress:
+        split = None
+        if any(value is not None for value in given):
+            split = split_settings(*given, known=desk.store.generation().splitter)
         desk.reembed(model, split=split, progress=progress)
         generation = desk.store.generation()
     print(

@@ -85,14 +85,25 @@ def opened(library: str | None, *, create: bool = False, **options: Any) -> Iter
 
 
 def split_settings(
-    splitter: str | None, chunk_tokens: int | None, overlap_tokens: int | None, scorer: str | None = None
+    splitter: str | None,
+    chunk_tokens: int | None,
+    overlap_tokens: int | None,
+    scorer: str | None = None,
+    *,
+    known: str = "{}",
 ) -> SplitSettings:
-    """The settings of a new library; raises `UsageError` that names the option and what is allowed."""
+    """The settings of a new library, or `known` ones (JSON) with what is given; raises `UsageError` that names the option and
+    what is allowed.
+    """
     from openbook.core.config import validated
     from openbook.library.split.settings import SplitSettings
 
+    before = json.loads(known)
+    if splitter is not None and splitter != before.get("splitter"):
+        before = {name: value for name, value in before.items() if name not in ("threshold", "scorer")}
     given = {"splitter": splitter, "chunk_tokens": chunk_tokens, "overlap_tokens": overlap_tokens, "scorer": scorer}
-    return validated(SplitSettings, {name: value for name, value in given.items() if value is not None}, "option")
+    stated = before | {name: value for name, value in given.items() if value is not None}
+    return validated(SplitSettings, stated, "option")
 
 
 def print_json(value: Any) -> None:

@@ -22,7 +22,7 @@ from openbook.library.lexical.bm25 import Among, Bm25Index
 from openbook.library.lexical.language import detect_language
 from openbook.library.lexical.query import Query, parse_query
 from openbook.library.retrieve.fold import Passage, fold_passages
-from openbook.library.retrieve.fuse import DEPTH, Fused, Ids, Ranked, fuse_ranks, fuse_z_scores
+from openbook.library.retrieve.fuse import DEPTH, Fused, Ids, Ranked, fuse_ranks, fuse_z_scores, z_scores
 from openbook.library.retrieve.hit import Hit, SearchResult
 from openbook.library.retrieve.indexes import Indexes
 from openbook.library.retrieve.rerank import Candidate, Reranked, Reranking, RerankNote, rerank
@@ -144,8 +144,11 @@ def _ranked(
             fused = fuse_ranks(list(lists.values())) if fusion == "rrf" else fuse_z_scores(list(lists.values()))
         ordered, note = Reranked(fused, {}), chosen.note
         if chosen.reranking is not None:
+            standard = fused
+            if fusion == "rrf":  # the reranker's weight was fitted beside z-scores
+                standard = Fused(fused.ids, z_scores(fused.scores.astype(np.float32)).astype(np.float64))
             with watch.stage("rerank"):
-                ordered = _reranked(connection, scope, indexes.generation, query, fused, chosen.reranking)
+                ordered = _reranked(connection, scope, indexes.generation, query, standard, chosen.reranking)
             note = RerankNote(chosen.reranking.name, chosen.reranking.weight, len(ordered.scores))
         yield _Ranked(connection, indexes.generation, language, fused, ordered, lists, watch, warnings, note)
 

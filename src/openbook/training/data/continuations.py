@@ -84,8 +84,10 @@ def choice(
     apart = [one for number, one in enumerate(paragraphs) if number not in (place, place + 1)]
     chosen = random.sample(apart, min(others, len(apart)))
     if writings and random.random() < strangers:
-        chosen.append(random.choice(random.choice(writings).paragraphs))
-    begins = [random.randrange(len(one)) if is_inside else 0 for one in chosen]
+        other = random.choice(writings)
+        if other.title != writing.title:
+            chosen.append(random.choice(other.paragraphs))
+    begins = [random.randrange(min(1, len(one) - 1), len(one)) if is_inside else 0 for one in chosen]
     return Choice(
         " ".join(own[max(cut - before, 0) : cut]),
         " ".join(following[:after]),

@@ -61,16 +61,16 @@ class GroupSource(Generic[M]):
         draw = np.random.Generator(np.random.Philox(key=[self._seed % 2**64, epoch], counter=[0, row, 1, 0]))
         places = sorted(draw.permutation(len(group.negatives))[: self._negatives].tolist())
         found = [group.negatives[place] for place in places]
-        return group._replace(negatives=(*found, *self._drawn_strangers(group, draw)))
+        return group._replace(negatives=(*found, *_strange(self._groups, group, self._strangers, draw)))
 
-    def _drawn_strangers(self, group: Group, draw: np.random.Generator) -> Iterator[str]:
-        """Fewer where nearly all groups are of one document."""
-        left = self._strangers
-        for place in draw.integers(len(self._groups), size=_TRIES * left).tolist():
-            other = self._groups[place]
-            if left and _is_strange(other, group):
-                left -= 1
-                yield other.positive
+
+def _strange(groups: Sequence[Group], group: Group, count: int, draw: np.random.Generator) -> Iterator[str]:
+    """Positives of other groups; fewer where nearly all groups are of one document."""
+    for place in draw.integers(len(groups), size=_TRIES * count).tolist():
+        other = groups[place]
+        if count and _is_strange(other, group):
+            count -= 1
+            yield other.positive
 
 
 def _is_strange(other: Group, group: Group) -> bool:
@@ -88,11 +88,18 @@ def evaluated_groups(
     *,
     negatives: int,
     most: int | None,
+    strangers: int = 0,
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[M]:
-    """This rank's micro-batches of groups that are held out, at most `most`, with their first negatives: always the same."""
-    shown = [one._replace(negatives=one.negatives[:negatives]) for one in groups[:most]]
+    """This rank's micro-batches of groups that are held out, at most `most`, with their first negatives and strangers: always the
+    same.
+    """
+    shown = []
+    for row, one in enumerate(groups[:most]):
+        draw = np.random.Generator(np.random.Philox(key=[0, 0], counter=[0, row, 2, 0]))
+        found = _strange(groups, one, strangers, draw) if strangers else ()
+        shown.append(one._replace(negatives=(*one.negatives[:negatives], *found)))
     parts = [shown[at : at + EVAL_GROUPS] for at in range(0, len(shown), EVAL_GROUPS)]
     for part in parts[rank::world_size]:
         yield make(part)

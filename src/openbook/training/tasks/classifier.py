@@ -31,6 +31,7 @@ def classifier_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress
         train, held = train[:cut], train[cut:]
         if not train or not held:
             raise BadData("there are too few rows to hold some of them out", "give data.eval=FILE, or more data")
+    receipt.finish(recipe.data.max_broken)
     check_labels([*train, *held], recipe.classifier.labels)
     note = f"{receipt.rows:,} rows, {receipt.broken:,} broken; labels: {', '.join(known_labels(train))}"
     learned, shown = ((_drawing(recipe, rows, tokenizer), len(rows)) for rows in (train, held))

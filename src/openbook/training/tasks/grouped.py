@@ -74,6 +74,7 @@ def open_groups(
         held_out,
         make,
         negatives=negatives,
+        strangers=strangers,
         most=recipe.data.eval_rows,
         rank=ranks.rank,
         world_size=ranks.world_size,
@@ -97,8 +98,10 @@ def group_tokenizer(tokenizer: Tokenizer, max_tokens: int) -> EncoderTokenizer:
     return EncoderTokenizer(tokenizers.Tokenizer.from_str(tokenizer.backend.to_str()), max_tokens)
 
 
-def check_negatives(groups: Sequence[Group]) -> None:
-    """BadData where a group has nothing that its positive could be told from."""
+def check_negatives(groups: Sequence[Group], strangers: int = 0) -> None:
+    """BadData where a group has nothing that its positive could be told from: no negative, nor a passage of another document."""
+    if strangers and len({one.title or one.query for one in groups}) > 1:
+        return
     bare = sum(not one.negatives for one in groups)
     if bare:
         raise BadData(

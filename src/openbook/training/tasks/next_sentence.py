@@ -70,4 +70,6 @@ def _together(choices: Sequence[list[Encoded]]) -> PairGroups:
 
 def _writings(recipe: Recipe, names: tuple[str, ...]) -> list[Writing]:
     receipt = Receipt()
-    return read_writings(data_files(data_paths(names), recipe.data.format), receipt)
+    found = read_writings(data_files(data_paths(names), recipe.data.format), receipt)
+    receipt.finish(recipe.data.max_broken)
+    return found

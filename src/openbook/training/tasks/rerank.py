@@ -27,8 +27,7 @@ def rerank_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Pr
     reader = group_tokenizer(tokenizer, recipe.max_seq_len)
     make = partial(PairGroups.of, tokenizer=reader)
     opened = open_groups(recipe, ranks, make, progress, negatives=part.negatives, strangers=part.strangers)
-    if not part.strangers:
-        check_negatives(opened.train)
+    check_negatives(opened.train, part.strangers)
     return Task(
         opened.source,
         Rerank(part.loss),
