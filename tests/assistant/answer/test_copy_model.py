@@ -39,7 +39,7 @@ def test_it_is_trained_on_the_prompts_that_the_library_asks(tmp_path: Path, mini
         for fact in facts:
             model = ScriptedModel(fact.answer(1))
             answer = library.ask(fact.question, model=model)
-            hits = library.search(fact.question)
+            hits = library.search(fact.question, rerank=False)  # as `ask` does
             shown = [by_place[hit.title] for hit in hits]
             assert model.requests == [prompt_of(fact.question, shown, [hit.modified for hit in hits])]
             assert fact.value in answer.answer
