@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from openbook.core.errors import BadData, UsageError
 from openbook.training.log import read_log
@@ -49,6 +50,15 @@ def test_what_changes_no_step_is_let_be(tmp_path: Path) -> None:
         recipe(tmp_path, steps=8, eval_every=2, save_every=None, keep=1, micro_batch_size=2, log_every=1), resume=True
     )
     assert done.ended == "done" and max(row["step"] for row in read_log(tmp_path / "run" / "log.jsonl")) == 8
+
+
+def test_a_recipe_without_a_newer_key_has_its_default(tmp_path: Path) -> None:
+    said = yaml.safe_load(as_yaml(recipe(tmp_path)))
+    del said["preference"], said["max_norm"]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(said), "utf-8")
+    check_same(recipe(tmp_path), tmp_path / "recipe.yaml")
+    with pytest.raises(UsageError, match="max_norm"):
+        check_same(recipe(tmp_path, max_norm=2.0), tmp_path / "recipe.yaml")
 
 
 def test_a_recipe_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:

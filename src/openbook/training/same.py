@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from openbook.core.errors import UsageError
-from openbook.training.recipe import Recipe, as_yaml
+from openbook.training.recipe import Recipe, as_yaml, recipe_of
 
 FREE = frozenset(
     {"steps", "epochs", "out", "eval_every", "save_every", "log_every", "keep", "early_stopping", "tensorboard"}
@@ -21,7 +22,8 @@ _NAMED = 4
 
 
 def check_same(recipe: Recipe, written: Path) -> None:
-    """`written`: the recipe of the checkpoint, as `as_yaml` writes it; one that is not there or unreadable says nothing.
+    """`written`: the recipe of the checkpoint, as `as_yaml` writes it; one that is not there or unreadable says nothing. A key
+    that it does not have, because it is older, has its default.
 
     UsageError names the keys that differ, with both values.
     """
@@ -31,6 +33,8 @@ def check_same(recipe: Recipe, written: Path) -> None:
         return
     if not isinstance(before, Mapping):
         return
+    with suppress(UsageError):  # of another version: compared as it is
+        before = yaml.safe_load(as_yaml(recipe_of(before)))
     known, now = dict(_flat(before)), dict(_flat(yaml.safe_load(as_yaml(recipe))))
     changed = [
         f"{key}={now.get(key)!r} was {known.get(key)!r}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from openbook.training.data.groups import Group
-from openbook.training.data.order import Order, Place
+from openbook.training.sources.drawn import DrawnSource
 
 M = TypeVar("M")
 _TRIES = 8
@@ -17,7 +17,7 @@ EVAL_GROUPS = 32
 """Of a forward pass without gradients."""
 
 
-class GroupSource(Generic[M]):
+class GroupSource(DrawnSource[Group, M]):
     """`batch_size` groups a step over all ranks, `micro_batch_size` of them in a forward pass, made to a micro-batch by `make`.
 
     `negatives`: so many of each group's take part, others in each epoch; a group that has fewer brings all. `strangers`: so many
@@ -37,23 +37,18 @@ class GroupSource(Generic[M]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size % world_size:
-            raise ValueError(f"batch_size {batch_size} is no multiple of {world_size} ranks")
-        self._groups, self._make, self._negatives, self._seed = groups, make, negatives, seed
+        self._groups, self._negatives, self._seed = groups, negatives, seed
         self._strangers = strangers if len(groups) > 1 else 0
-        self._batch_size, self._micro, self._rank, self._world_size = batch_size, micro_batch_size, rank, world_size
-        self._order = Order(len(groups), seed)
-
-    def next_step(self) -> list[M]:
-        drawn = self._order.step(self._batch_size)[self._rank :: self._world_size]
-        mine = [self._drawn(epoch, row) for epoch, row in drawn]
-        return [self._make(mine[at : at + self._micro]) for at in range(0, len(mine), self._micro)]
-
-    def state(self) -> dict[str, Any]:
-        return {"place": list(self._order.place)}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        self._order.place = Place(*state["place"])
+        super().__init__(
+            self._drawn,
+            len(groups),
+            make,
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def _drawn(self, epoch: int, row: int) -> Group:
         """The group with the negatives of this epoch: a function of seed, epoch and row alone."""

@@ -13,7 +13,7 @@ from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
 from openbook.training.sources.drawn import Draw
 from openbook.training.sources.labelled import Sample, labelled
-from openbook.training.tasks.drawn import drawn_task
+from openbook.training.tasks.drawn import Drawn, drawn_task
 from openbook.training.tasks.task import Task
 
 
@@ -34,8 +34,8 @@ def classifier_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress
     receipt.finish(recipe.data.max_broken)
     check_labels([*train, *held], recipe.classifier.labels)
     note = f"{receipt.rows:,} rows, {receipt.broken:,} broken; labels: {', '.join(known_labels(train))}"
-    learned, shown = ((_drawing(recipe, rows, tokenizer), len(rows)) for rows in (train, held))
-    return drawn_task(recipe, ranks, learned, shown, labelled, Labels(), note)
+    both = [Drawn(_drawing(recipe, rows, tokenizer), len(rows), labelled) for rows in (train, held)]
+    return drawn_task(recipe, ranks, both, Labels(), (note,))
 
 
 def _drawing(recipe: Recipe, rows: list[LabelledRow], tokenizer: Tokenizer) -> Draw[Sample]:

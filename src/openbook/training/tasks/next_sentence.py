@@ -16,8 +16,7 @@ from openbook.training.objectives.choice import NextChoice
 from openbook.training.objectives.rerank import PairGroups
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
-from openbook.training.sources.drawn import Draw
-from openbook.training.tasks.drawn import drawn_task
+from openbook.training.tasks.drawn import Drawn, drawn_task
 from openbook.training.tasks.grouped import group_tokenizer
 from openbook.training.tasks.task import Task
 
@@ -40,8 +39,8 @@ def next_sentence_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progr
     part = recipe.next_sentence
     learned = drawing(train, tokenizer, recipe.max_seq_len, recipe.seed, part.others, part.strangers)
     shown = drawing(held, tokenizer, recipe.max_seq_len, recipe.seed)
-    note = f"{len(train):,} documents, {learned[1]:,} places to cut them at; {len(held):,} documents held out"
-    return drawn_task(recipe, ranks, learned, shown, _together, NextChoice(), note)
+    note = f"{len(train):,} documents, {learned.count:,} places to cut them at; {len(held):,} documents held out"
+    return drawn_task(recipe, ranks, (learned, shown), NextChoice(), (note,))
 
 
 def drawing(
@@ -51,8 +50,8 @@ def drawing(
     seed: int,
     others: int = 1,
     strangers: float = 0.0,
-) -> tuple[Draw[list[Encoded]], int]:
-    """How the pairs of a choice are drawn, the right one first; and the number of paragraphs that have one behind them."""
+) -> Drawn[list[Encoded], PairGroups]:
+    """The pairs of a choice, the right one first, for each paragraph that has one behind it."""
     places = [(one, place) for one in writings for place in range(len(one.paragraphs) - 1)]
     reader = group_tokenizer(tokenizer, max_seq_len)
 
@@ -61,7 +60,7 @@ def drawing(
         found = choice(*places[number], random, others, writings, strangers)
         return reader.encode_seams([(found.first, second) for second in (found.following, *found.others)])
 
-    return draw, len(places)
+    return Drawn(draw, len(places), _together)
 
 
 def _together(choices: Sequence[list[Encoded]]) -> PairGroups:

@@ -21,7 +21,7 @@ from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe
 from openbook.training.reference import known_logprobs
 from openbook.training.sources.answers import Answer, Answers, LikedAnswers, PreferredPairs
-from openbook.training.tasks.numbered import Make, numbered_task
+from openbook.training.tasks.drawn import Drawn, drawn_task, numbered
 from openbook.training.tasks.preferred import cache_of, open_both, reading_of
 from openbook.training.tasks.task import Task
 
@@ -47,9 +47,9 @@ def preference_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progre
     opened = open_both(recipe, ranks, read)
     if part.loss == "kto":
         liked = [_liked(recipe, begun, ranks, progress, one) for one in opened.both]
-        return numbered_task(recipe, ranks, liked, LikedOrNot(part.knobs), opened.notes)
+        return drawn_task(recipe, ranks, liked, LikedOrNot(part.knobs), opened.notes)
     pairs = [_pairs(recipe, begun, ranks, progress, one) for one in opened.both]
-    return numbered_task(recipe, ranks, pairs, PreferredAnswers(part.loss, part.knobs), opened.notes)
+    return drawn_task(recipe, ranks, pairs, PreferredAnswers(part.loss, part.knobs), opened.notes)
 
 
 def _check(recipe: Recipe, begun: Begun) -> None:
@@ -67,7 +67,7 @@ def _check(recipe: Recipe, begun: Begun) -> None:
 
 def _pairs(
     recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress, data: Preferences
-) -> tuple[Make[PreferredPairs], int]:
+) -> Drawn[int, PreferredPairs]:
     loss, pairs = recipe.preference.loss, data.pairs
     alone = sum(kind in (LIKED, DISLIKED) for kind in data.kinds)
     if alone:
@@ -83,12 +83,12 @@ def _pairs(
         found = PreferredPairs.of([answers[place] for place in places])
         return replace(found, reference=None if known is None else torch.from_numpy(known[places]))
 
-    return make, len(pairs)
+    return numbered(make, len(pairs))
 
 
 def _liked(
     recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress, data: Preferences
-) -> tuple[Make[LikedAnswers], int]:
+) -> Drawn[int, LikedAnswers]:
     """Pairs are two single answers each."""
     is_good = data.is_good
     if is_good.all() or not is_good.any():
@@ -111,7 +111,7 @@ def _liked(
             stranger_reference=other,
         )
 
-    return make, len(answers)
+    return numbered(make, len(answers))
 
 
 def _reference(

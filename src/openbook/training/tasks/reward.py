@@ -27,7 +27,7 @@ from openbook.training.objectives.reward import PairReward, StepReward
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
 from openbook.training.sources.scored import ScoredPairs, ScoredSteps, laid
-from openbook.training.tasks.numbered import Make, numbered_task
+from openbook.training.tasks.drawn import Drawn, drawn_task, numbered
 from openbook.training.tasks.preferred import open_both, reading_of
 from openbook.training.tasks.task import Task
 
@@ -62,8 +62,8 @@ def _over_pairs(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) 
     for one in opened.both:
         _check_paired(one)
     second = 0 if is_causal else PairLayout.of(begun.tokenizer.backend).second
-    made = [(_pairs(one, is_causal=is_causal, second=second), len(one.pairs)) for one in opened.both]
-    return numbered_task(
+    made = [_pairs(one, is_causal=is_causal, second=second) for one in opened.both]
+    return drawn_task(
         recipe, ranks, made, PairReward(recipe.reward.center, is_fresh=_has_fresh_head(begun)), opened.notes
     )
 
@@ -83,8 +83,8 @@ def _over_steps(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) 
         progress=progress,
     )
     opened = open_both(recipe, ranks, read)
-    made = [(_steps(one), len(one)) for one in opened.both]
-    return numbered_task(recipe, ranks, made, StepReward(is_fresh=_has_fresh_head(begun)), opened.notes)
+    made = [_steps(one) for one in opened.both]
+    return drawn_task(recipe, ranks, made, StepReward(is_fresh=_has_fresh_head(begun)), opened.notes)
 
 
 def _has_fresh_head(begun: Begun) -> bool:
@@ -96,7 +96,7 @@ def _check_paired(data: Preferences) -> None:
         raise BadData(f"{alone:,} answers have no other one beside them", "give rows with chosen and rejected")
 
 
-def _pairs(data: Preferences, *, is_causal: bool, second: int) -> Make[ScoredPairs]:
+def _pairs(data: Preferences, *, is_causal: bool, second: int) -> Drawn[int, ScoredPairs]:
     pairs = data.pairs
     said = np.zeros(len(pairs), np.float32) if data.margins is None else np.array(data.margins, np.float32)
 
@@ -106,16 +106,16 @@ def _pairs(data: Preferences, *, is_causal: bool, second: int) -> Make[ScoredPai
         margins = torch.from_numpy(said[list(numbers)])
         return ScoredPairs(**vars(laid(samples, is_causal=is_causal, second=second)), margins=margins)
 
-    return make
+    return numbered(make, len(pairs))
 
 
-def _steps(data: Solutions) -> Make[ScoredSteps]:
+def _steps(data: Solutions) -> Drawn[int, ScoredSteps]:
     def make(numbers: Sequence[int]) -> ScoredSteps:
         samples = [(data.shards.ids(place), data.shards.learned(place)) for place in numbers]
         labels = torch.from_numpy(np.concatenate([data.labels_of(place) for place in numbers]))
         return ScoredSteps(**vars(laid(samples, is_causal=True, is_each_step=True)), labels=labels)
 
-    return make
+    return numbered(make, len(data))
 
 
 def _pair_draw(tokenizer: Tokenizer) -> Draw:
