@@ -71,8 +71,9 @@ class SamplingParams:
     the fewest that hold `top_p`, those at least `min_p` as likely as the likeliest, the `typical_p` most typical. `seed` and a
     token's place fix its draw, whatever runs beside it; None draws a seed. `stop`: strings, `stop_token_ids`: tokens that end
     the answer, beside those of the model unless `ignore_eos`. `logprobs`: how many likeliest tokens are told for each that was
-    chosen, None for none. `prompt_logprobs`: the same for the tokens of the prompt, with which `max_tokens` may be 0; the engine
-    tells them, a `ChatModel` does not. `constraint`: a grammar that the answer must follow, as `serving.chat.grammar` writes it;
+    chosen, None for none; before temperature, or after it (`tempered_logprobs`). `prompt_logprobs`: the same for the tokens of
+    the prompt, with which `max_tokens` may be 0; the engine tells them, a `ChatModel` does not. `constraint`: a grammar that
+    the answer must follow, as `serving.chat.grammar` writes it;
     a `ChatRequest` says it by `response_format` and `tool_choice`.
     """
 
@@ -92,6 +93,7 @@ class SamplingParams:
     ignore_eos: bool = False
     logprobs: int | None = None
     prompt_logprobs: int | None = None
+    tempered_logprobs: bool = False
     constraint: str | None = None
 
 

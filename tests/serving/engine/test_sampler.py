@@ -117,3 +117,23 @@ def test_logprobs_are_those_of_the_softmax() -> None:
 @given(uniform=st.floats(0, 1, exclude_max=True))
 def test_every_uniform_number_gives_a_token_that_may_be_drawn(uniform: float) -> None:
     assert draw(LOGITS, SamplingParams(temperature=1.0, top_k=3), uniform) in (0, 1, 2)
+
+
+def test_who_asks_for_logprobs_gets_the_same_tokens() -> None:
+    row = torch.randn(1, 700, generator=torch.Generator().manual_seed(0))
+    for place in range(1, 30):
+        plain, zero, several = (
+            choose(row.clone(), [sequence([0] * place, temperature=0.7, **said)])[0]
+            for said in ({}, {"logprobs": 0}, {"logprobs": 3})
+        )
+        assert plain.token == zero.token == several.token
+        assert plain.logprob is None
+        assert zero.logprob == pytest.approx(several.logprob, abs=1e-5)
+        assert several.logprob == pytest.approx(float(row[0].log_softmax(0)[several.token]), abs=1e-5)
+
+
+@pytest.mark.parametrize("more", [{}, {"top_k": 5}])
+def test_logprobs_after_temperature(more: dict) -> None:
+    said = {"temperature": 0.5, "logprobs": 0, "tempered_logprobs": True} | more
+    (chosen,) = choose(LOGITS[None].clone(), [sequence([0], **said)])
+    assert chosen.logprob == pytest.approx(float((LOGITS / 0.5).log_softmax(0)[chosen.token]), abs=1e-5)

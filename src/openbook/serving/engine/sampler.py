@@ -36,17 +36,51 @@ def choose(logits: Tensor, sequences: list[Sequence], peaks: Peaks | None = None
             if sequence.constraint is not None:
                 restrict(logits[place], sequence.constraint)
     found = []
-    for place, (sequence, first) in enumerate(zip(sequences, likeliest(logits, peaks), strict=True)):
+    best = likeliest(logits, peaks)
+    drawn = _drawn_whole(logits, sequences, best)
+    for place, (sequence, first) in enumerate(zip(sequences, best, strict=True)):
         params = sequence.params
         if first < 0:
             found.append(Chosen(NO_TOKEN))
+        elif place in drawn and not params.logprobs:
+            found.append(drawn[place])
         elif is_greedy(params) and params.logprobs is None:
             found.append(Chosen(first))
         else:
             row = logits[place]
-            token = first if is_greedy(params) else draw(row, params, _uniform(sequence))
-            found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params.logprobs))
+            if is_greedy(params):
+                token = first
+            else:
+                token = drawn[place].token if place in drawn else draw(row, params, _uniform(sequence))
+            found.append(Chosen(token) if params.logprobs is None else _explained(row, token, params))
     return found
+
+
+def _drawn_whole(logits: Tensor, sequences: list[Sequence], best: list[int]) -> dict[int, Chosen]:
+    """place -> what is drawn, of those that draw from their whole softmax."""
+    if logits.device.type != "cpu" or logits.dtype != torch.float32 or logits.stride(1) != 1:
+        return {}
+    places = [at for at, one in enumerate(sequences) if best[at] >= 0 and _draws_whole(one.params)]
+    if not places:
+        return {}
+    from openbook.lm.kernels.drawing import draw_rows
+
+    own = [sequences[at] for at in places]
+    scales = np.array([1 / one.params.temperature for one in own], np.float32)
+    told = np.where([one.params.tempered_logprobs for one in own], scales, np.float32(1))
+    uniforms = np.array([_uniform(one) for one in own])
+    tokens, logprobs = np.empty(len(own), np.int64), np.empty(len(own), np.float64)
+    draw_rows(logits.numpy(), logits.shape[1], np.array(places), scales, told, uniforms, tokens, logprobs)
+    wants = [one.params.logprobs is not None for one in own]
+    chosen = zip(tokens.tolist(), logprobs.tolist(), wants, strict=True)
+    return {
+        at: Chosen(token, said if wanted else None) for at, (token, said, wanted) in zip(places, chosen, strict=True)
+    }
+
+
+def _draws_whole(params: SamplingParams) -> bool:
+    is_cut = params.top_k > 0 or params.top_p < 1 or params.min_p > 0 or params.typical_p < 1
+    return not is_cut and not is_greedy(params)
 
 
 def likeliest(logits: Tensor, peaks: Peaks | None = None) -> list[int]:
@@ -160,9 +194,10 @@ def uniform_at(seed: int, place: int) -> float:
     return float(np.random.Generator(np.random.Philox(key=seed % _SEEDS, counter=place)).random())
 
 
-def _explained(row: Tensor, token: int, count: int) -> Chosen:
-    logprobs = row.log_softmax(dim=0)
-    best = logprobs.topk(min(count, len(row)))
+def _explained(row: Tensor, token: int, params: SamplingParams) -> Chosen:
+    is_tempered = params.tempered_logprobs and not is_greedy(params)
+    logprobs = (row / params.temperature if is_tempered else row).log_softmax(dim=0)
+    best = logprobs.topk(min(params.logprobs or 0, len(row)))
     pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
     likeliest = tuple(pair for pair in pairs if pair[1] != -torch.inf)  # what is forbidden has no probability
     return Chosen(token, float(logprobs[token]), likeliest)
