@@ -22,23 +22,27 @@ def drawn() -> tuple[Tensor, Linear, Tensor, Tensor]:
     return hidden, head, torch.randint(V, (M,)), upstream
 
 
-def plain(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
-    return head(hidden).log_softmax(1).gather(1, targets[:, None])[:, 0]
+def plain(hidden: Tensor, head: nn.Module, targets: Tensor, temperature: float = 1.0) -> Tensor:
+    return (head(hidden) / temperature).log_softmax(1).gather(1, targets[:, None])[:, 0]
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1_000])
 @pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_values_and_gradients_are_those_of_all_logits(
-    monkeypatch: pytest.MonkeyPatch, rows: int, is_plain: bool
+    monkeypatch: pytest.MonkeyPatch, rows: int, is_plain: bool, temperature: float
 ) -> None:
     """Each token's gradient has a factor of its own, as in losses of whole answers."""
     monkeypatch.setattr(logprobs, "_rows", lambda _: rows)
     hidden, head, targets, upstream = drawn()
-    wanted = plain(hidden, head, targets)
+    wanted = plain(hidden, head, targets, temperature)
     by_hidden, by_weight = torch.autograd.grad(wanted, (hidden, head.weight), upstream)
     used = head if is_plain else nn.Sequential(head)
-    found = TargetLogprobs(targets)(hidden, used)
+    asked = TargetLogprobs(targets, temperature=temperature, wants_entropy=True)
+    found = asked(hidden, used)
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    shares = (head(hidden) / temperature).softmax(1)
+    torch.testing.assert_close(asked.entropies, -(shares * shares.log()).sum(1).detach(), rtol=0, atol=1e-5)
     again = torch.autograd.grad(found, (hidden, head.weight), upstream)
     torch.testing.assert_close(again[0], by_hidden, rtol=0, atol=1e-5)
     torch.testing.assert_close(again[1], by_weight, rtol=0, atol=1e-5)
