@@ -37,10 +37,12 @@ class TargetLogprobs:
             return found
         vocabulary = max((one.shape[0] for one in head.parameters() if one.ndim == 2), default=2**16)
         rows = _rows(vocabulary)
-        entropies = torch.split(self.entropies, rows) if len(self.entropies) else [None] * -(-len(hidden) // rows)
-        parts = zip(torch.split(hidden, rows), torch.split(self.targets, rows), entropies, strict=True)
-        found = [checkpoint(_plain, own, head, *rest, self.temperature, use_reentrant=False) for own, *rest in parts]
-        return torch.cat(found) if found else hidden.float().sum(dim=1)
+        wants = len(self.entropies) > 0
+        parts = zip(torch.split(hidden, rows), torch.split(self.targets, rows), strict=True)
+        each = [checkpoint(_plain, own, head, aim, self.temperature, wants, use_reentrant=False) for own, aim in parts]
+        if wants:
+            self.entropies = torch.cat([entropies for _, entropies in each])
+        return torch.cat([logprobs for logprobs, _ in each])
 
 
 def per_sequence(logprobs: Tensor, owners: Tensor, count: int) -> Tensor:
@@ -48,12 +50,15 @@ def per_sequence(logprobs: Tensor, owners: Tensor, count: int) -> Tensor:
     return logprobs.new_zeros(count).index_add(0, owners, logprobs)
 
 
-def _plain(hidden: Tensor, head: nn.Module, targets: Tensor, entropies: Tensor | None, temperature: float) -> Tensor:
+def _plain(
+    hidden: Tensor, head: nn.Module, targets: Tensor, temperature: float, wants_entropy: bool
+) -> tuple[Tensor, Tensor]:
     logits: Tensor = head(hidden).float() / temperature
     sums = logits.logsumexp(dim=1)
-    if entropies is not None:
+    entropies = sums.new_empty(len(sums) if wants_entropy else 0)
+    if wants_entropy:
         _entropy(logits.detach(), sums.detach(), entropies)
-    return logits.gather(1, targets[:, None])[:, 0] - sums
+    return logits.gather(1, targets[:, None])[:, 0] - sums, entropies
 
 
 def _entropy(logits: Tensor, sums: Tensor, out: Tensor) -> None:
