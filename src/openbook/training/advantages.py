@@ -147,7 +147,8 @@ def _spreads(rewards: Floats, groups: Whole, count: int) -> Floats:
     high, low = np.full(count, -np.inf), np.full(count, np.inf)
     np.maximum.at(high, groups, rewards)
     np.minimum.at(low, groups, rewards)
-    return high - low
+    spread: Floats = high - low
+    return spread
 
 
 def _lasts(counts: Whole) -> Whole:

@@ -123,7 +123,7 @@ def test_of_one_step_without_reference_the_loss_is_0_and_the_gradient_is_not(lev
 
 def test_gradients_stop_where_a_ratio_is_clipped_and_only_there() -> None:
     old = torch.zeros(6, dtype=torch.float64)
-    logprobs = torch.tensor([0.5, -0.5, 0.5, -0.5, 0.1, -0.1], dtype=torch.float64).requires_grad_()
+    logprobs = torch.tensor([0.5, -0.5, 0.7, -0.5, 0.1, -0.1], dtype=torch.float64).requires_grad_()
     advantages = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
     owners, counts = torch.zeros(6, dtype=torch.int64), torch.tensor([6.0])
     found = surrogate(logprobs, old, advantages, owners, counts, PolicyKnobs())
