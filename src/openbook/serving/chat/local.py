@@ -15,6 +15,7 @@ from openbook.serving.chat.prepare import prepare_chat
 from openbook.serving.chat.reply import Reply
 from openbook.serving.chat.whole import Whole
 from openbook.serving.engine.loop import EngineLoop, Ticket
+from openbook.serving.engine.processor import LogitsProcessor
 
 
 class _Asked(NamedTuple):
@@ -25,10 +26,14 @@ class _Asked(NamedTuple):
 
 
 class LocalChatModel:
-    """Text in, text out. Thread-safe: any number of threads may ask at once, the engine computes them together."""
+    """Text in, text out. Thread-safe: any number of threads may ask at once, the engine computes them together. `processor`:
+    changes the logits of all answers.
+    """
 
-    def __init__(self, loop: EngineLoop, tokenizer: Tokenizer, name: str) -> None:
-        self._loop, self._tokenizer, self._name = loop, tokenizer, name
+    def __init__(
+        self, loop: EngineLoop, tokenizer: Tokenizer, name: str, processor: LogitsProcessor | None = None
+    ) -> None:
+        self._loop, self._tokenizer, self._name, self._processor = loop, tokenizer, name, processor
         self._requests = count()
 
     @property
@@ -61,6 +66,26 @@ class LocalChatModel:
                 if isinstance(asked, _Asked):
                     asked.ticket.cancel()
 
+    def sample_many(
+        self, requests: Sequence[ChatRequest], n: int
+    ) -> Iterator[tuple[int, list[Completion | Exception]]]:
+        """All at once; (place, `n` answers, each with what went wrong where something did), in order. A prompt is computed once,
+        answer i draws from seed + i.
+        """
+        begun: list[tuple[Ticket, list[Reply]] | Exception] = []
+        for request in requests:
+            try:
+                begun.append(self._begin_several(request, n))
+            except Exception as error:
+                begun.append(error)
+        try:
+            for place, asked in enumerate(begun):
+                yield place, [asked] * n if isinstance(asked, Exception) else _all_caught(*asked)
+        finally:
+            for asked in begun:
+                if not isinstance(asked, Exception):
+                    asked[0].cancel()
+
     def stream(self, request: ChatRequest) -> Generator[str, None, Completion]:
         """Pieces of the answer's text; the generator returns the whole, with tool calls and reasoning. Closing it ends the
         request before the next step.
@@ -79,7 +104,13 @@ class LocalChatModel:
     def _begin(self, request: ChatRequest) -> _Asked:
         prepared = prepare_chat(self._tokenizer, request)
         reply = Reply(self._tokenizer, prepared, f"{self._name} {next(self._requests)}")
-        return _Asked(self._loop.submit(prepared.prompt, prepared.params), reply)
+        return _Asked(self._loop.submit(prepared.prompt, prepared.params, processor=self._processor), reply)
+
+    def _begin_several(self, request: ChatRequest, n: int) -> tuple[Ticket, list[Reply]]:
+        prepared = prepare_chat(self._tokenizer, request)
+        name = f"{self._name} {next(self._requests)}"
+        replies = [Reply(self._tokenizer, prepared, f"{name} {answer}") for answer in range(n)]
+        return self._loop.submit(prepared.prompt, prepared.params, n=n, processor=self._processor), replies
 
     def _events(self, asked: _Asked) -> Generator[ChatEvent, None, None]:
         try:
@@ -100,6 +131,26 @@ class LocalChatModel:
             return self._whole(asked)
         except Exception as error:
             return error
+
+
+def _all_caught(ticket: Ticket, replies: Sequence[Reply]) -> list[Completion | Exception]:
+    """Waits for all answers of a ticket. One that has its stop string runs on unread while the others are written."""
+    try:
+        for event in ticket:
+            replies[event.answer].push(event)
+            if all(reply.is_done for reply in replies):
+                break
+    except Exception as error:
+        return [error] * len(replies)
+    finally:
+        ticket.cancel()
+    found: list[Completion | Exception] = []
+    for reply in replies:
+        try:
+            found.append(_completion(reply.whole))
+        except ModelUnavailable as error:
+            found.append(error)
+    return found
 
 
 def _completion(whole: Whole) -> Completion:

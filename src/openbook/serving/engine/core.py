@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 import torch
 
-from openbook.core.errors import ModelUnavailable, UsageError
+from openbook.core.errors import UsageError
 from openbook.core.messages import SamplingParams
 from openbook.lm.families.base import Family
 from openbook.serving.engine.adapters import Adapters
 from openbook.serving.engine.blocks import BlockManager
 from openbook.serving.engine.constraint import Constraint, Constraints
 from openbook.serving.engine.events import NO_TOKEN, Chosen, Event, FinishReason
-from openbook.serving.engine.limits import check_count, check_params
+from openbook.serving.engine.limits import check_count, check_params, check_writes
 from openbook.serving.engine.outputs import Output
+from openbook.serving.engine.processor import LogitsProcessor
 from openbook.serving.engine.runner import Computed, Runner, Storage
 from openbook.serving.engine.sampler import choose, rows_of
 from openbook.serving.engine.scheduler import Scheduler
@@ -63,17 +64,13 @@ class EngineCore:
         speculation: Speculation | None = None,
         max_adapters: int = 0,
     ) -> None:
-        if not model.causal:
-            raise ModelUnavailable(
-                f"a {model.config.model_type} model does not write from left to right",
-                "serve a decoder-only model; an encoder-decoder writes through openbook.lm.generate",
-            )
+        check_writes(model)
         if min(num_blocks, block_size, max_num_seqs, max_step_tokens) < 1:
             raise UsageError(
                 "num_blocks, block_size, max_num_seqs and max_step_tokens must be 1 or more", "give larger ones"
             )
         self.model = model
-        self.max_seq_len = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
+        self.max_seq_len: int = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
         self.end_tokens = frozenset(end_tokens)
         self._constraints = constraints
         self.speculation = speculation
@@ -94,15 +91,17 @@ class EngineCore:
         salt: bytes = b"",
         n: int = 1,
         adapter: str | None = None,
+        processor: LogitsProcessor | None = None,
     ) -> int:
         """Takes a request; its number. `salt`: what its prefixes may be shared within, e.g. a user. `n` answers: the prompt is
         computed once, the events of answer i say `answer` i, it draws from seed + i. `adapter`: the name of one that is loaded.
+        `processor`: changes the logits of its answers.
 
         Raises UsageError for an empty prompt, a token that the model does not have, and one that can never be served, with
         the limit that stands in its way.
         """
         params = params or SamplingParams()
-        self.check(prompt, params, n, adapter)
+        self.check(prompt, params, n, adapter, processor)
         seed = params.seed if params.seed is not None else secrets.randbits(63)
         used = None if adapter is None else self.adapters.of(adapter)
         tokens = [NO_TOKEN] * (used.num_virtual if used else 0) + list(prompt)
@@ -111,7 +110,8 @@ class EngineCore:
             self._next, tokens, replace(params, seed=seed), len(tokens), own_salt, num_forks=n - 1, adapter=used
         )
         sequence.constraint = self._compiled(params)
-        sequence.limit = min(len(tokens) + params.max_tokens, self.max_seq_len)
+        sequence.processor = processor
+        sequence.limit = min(len(tokens) + params.max_tokens, self._longest(processor))
         if n > 1:
             self._members[sequence.number] = {sequence.number}
         self._enter(sequence)
@@ -125,7 +125,19 @@ class EngineCore:
         if sequence.adapter is not None:
             sequence.adapter.num_users += 1
 
-    def check(self, prompt: Items[int], params: SamplingParams, n: int = 1, adapter: str | None = None) -> None:
+    def _longest(self, processor: LogitsProcessor | None) -> int:
+        """The most tokens that a request may have."""
+        own = None if processor is None else processor.max_seq_len
+        return self.max_seq_len if own is None else min(self.max_seq_len, own)
+
+    def check(
+        self,
+        prompt: Items[int],
+        params: SamplingParams,
+        n: int = 1,
+        adapter: str | None = None,
+        processor: LogitsProcessor | None = None,
+    ) -> None:
         """Raises what `add` would raise; changes nothing."""
         check_count(n)
         virtual = self.adapters.of(adapter).num_virtual if adapter is not None else 0
@@ -135,13 +147,16 @@ class EngineCore:
         check_params(params, vocabulary)
         if not all(isinstance(token, Integral) and 0 <= token < vocabulary for token in prompt):
             raise UsageError(f"a token of the prompt is not in 0..{vocabulary - 1}", "use the model's own tokenizer")
-        if virtual + len(prompt) + min(params.max_tokens, 1) > self.max_seq_len:
+        longest = self._longest(processor)
+        if virtual + len(prompt) + min(params.max_tokens, 1) > longest:
             own = f" and {virtual:,} of the adapter" if virtual else ""
             raise UsageError(
-                f"the prompt has {len(prompt):,} tokens{own}, the limit is {self.max_seq_len:,} with the answer",
-                "shorten it, or raise max_seq_len",
+                f"the prompt has {len(prompt):,} tokens{own}, the limit is {longest:,} with the answer",
+                "shorten it, or raise max_seq_len"
+                if longest == self.max_seq_len
+                else "shorten it: what guides reads no more",
             )
-        most = min(virtual + len(prompt) + params.max_tokens, self.max_seq_len)
+        most = min(virtual + len(prompt) + params.max_tokens, longest)
         size = self.blocks.block_size
         free = self.blocks.num_blocks - self.adapters.num_blocks + virtual // size
         if self.blocks.blocks_for(most) > free:
@@ -269,6 +284,8 @@ class EngineCore:
         del self._sequences[sequence.number]
         if sequence.adapter is not None:
             sequence.adapter.num_users -= 1
+        if sequence.processor is not None:
+            sequence.processor.forget(sequence)
         if self.speculation is not None:
             self.speculation.forget(sequence.number)
         if (members := self._members.get(sequence.request)) is not None:

@@ -15,7 +15,7 @@ from openbook.core.messages import SamplingParams
 from openbook.lm.quantization.prepare import Precision, prepare
 from openbook.serving.engine.core import BLOCK_SIZE, EngineCore
 from openbook.serving.engine.ends import end_tokens_of
-from openbook.serving.engine.limits import check_engine
+from openbook.serving.engine.limits import check_engine, check_writes
 from openbook.serving.engine.loading import (
     Phases,
     block_bytes,
@@ -28,6 +28,7 @@ from openbook.serving.engine.loading import (
 )
 from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
 from openbook.serving.engine.outputs import Output, outputs
+from openbook.serving.engine.processor import LogitsProcessor
 from openbook.serving.engine.speculate.draft import DraftProposer, relative_cost
 from openbook.serving.engine.speculate.ngram import NgramProposer
 from openbook.serving.engine.speculate.proposer import Proposer
@@ -93,20 +94,20 @@ class Engine:
         directory = Path(directory)
         phases = Phases()
         model = loaded(directory)
-        limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len) if model.causal else 1
+        check_writes(model)
+        limit = min(max_seq_len or model.config.max_seq_len, model.config.max_seq_len)
         end_tokens = end_tokens_of(directory, model)
         draft = None if speculate in (None, "ngram") else draft_for(Path(str(speculate)), directory, model)
         cost = 0.0 if draft is None else relative_cost(draft, model)
         phases.end("read")
         precision = precision_of(model, quantize)
-        if model.causal:
-            model = prepared(model, precision, takes_adapters=most_adapters > 0)
+        model = prepared(model, precision, takes_adapters=most_adapters > 0)
         if draft is not None:
             draft = prepare(draft, precision_of(draft, quantize))
         phases.end("prepare")
         stored = {"bf16": torch.bfloat16, "fp32": torch.float32, None: model.dtype}[kv_dtype]
         block = sum(block_bytes(one, stored) for one in (model, draft) if one is not None and one.causal)
-        blocks = num_blocks(block, limit, max_num_seqs, kv_cache_gb) if model.causal else 1
+        blocks = num_blocks(block, limit, max_num_seqs, kv_cache_gb)
         proposer: Proposer | None = NgramProposer() if speculate == "ngram" else None
         if draft is not None:
             proposer = DraftProposer(draft, blocks, BLOCK_SIZE, stored, max_step_tokens, cost)
@@ -145,11 +146,13 @@ class Engine:
         salt: bytes = b"",
         n: int = 1,
         adapter: str | None = None,
+        processor: LogitsProcessor | None = None,
     ) -> Ticket:
         """Hands a request in: iterate the ticket for its tokens. `n` answers are told apart by the `answer` of the events; the
         prompt is computed once, answer i draws from seed + i. `adapter`: the name of one that is loaded, None for the base.
+        `processor`: changes the logits of its answers.
         """
-        return self.loop.submit(prompt, params, salt=salt, n=n, adapter=adapter)
+        return self.loop.submit(prompt, params, salt=salt, n=n, adapter=adapter, processor=processor)
 
     def load_adapter(self, name: str, directory: Path | str) -> None:
         """From now on requests may name it. See `Adapters.load` for what is refused."""
@@ -222,12 +225,14 @@ class Engine:
                 ticket.cancel()
             raise
 
-    def chat(self) -> LocalChatModel:
-        """Text in, text out, by the chat template of the checkpoint. ModelUnavailable for a tokenizer of another model."""
+    def chat(self, processor: LogitsProcessor | None = None) -> LocalChatModel:
+        """Text in, text out, by the chat template of the checkpoint; `processor` changes the logits of all answers.
+        ModelUnavailable for a tokenizer of another model.
+        """
         from openbook.lm.tokenizers.tokenizer import Tokenizer
         from openbook.lm.tokenizers.vocabulary import check_vocabulary
         from openbook.serving.chat.local import LocalChatModel
 
         tokenizer = Tokenizer.load(self.directory)
         check_vocabulary(tokenizer, self.loop.engine.model.config.vocab_size)
-        return LocalChatModel(self.loop, tokenizer, self.directory.name)
+        return LocalChatModel(self.loop, tokenizer, self.directory.name, processor)

@@ -7,12 +7,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf, isfinite
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
-from openbook.core.errors import UsageError
+from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.core.messages import SamplingParams
+
+if TYPE_CHECKING:
+    from openbook.lm.families.base import Family
 
 _STRONGEST = 10_000.0
 """Of penalties and biases: beyond it a float32 logit may become infinite, and its probability no number."""
+
+
+def check_writes(model: Family) -> None:
+    """ModelUnavailable for a model that does not write: an encoder, an encoder-decoder, one that scores texts."""
+    if not model.causal:
+        raise ModelUnavailable(
+            f"a {model.config.model_type} model does not write from left to right",
+            "serve a decoder-only model; an encoder-decoder writes through openbook.lm.generate",
+        )
+    if model.head_over == "sequences":
+        raise ModelUnavailable(
+            "the model scores texts and writes none: its head gives numbers for a sequence, no next token",
+            "give it beside a model that writes: openbook run MODEL --best-of 8 --reward DIR, or --guide DIR",
+        )
 
 
 def check_engine(

@@ -15,6 +15,7 @@ from openbook.core.errors import ModelUnavailable, OpenbookError, UsageError
 from openbook.core.messages import SamplingParams
 from openbook.serving.engine.core import EngineCore
 from openbook.serving.engine.events import Event
+from openbook.serving.engine.processor import LogitsProcessor
 
 T = TypeVar("T")
 Deliver = Callable[[Event | Exception | None], None]
@@ -36,6 +37,7 @@ class _New(NamedTuple):
     salt: bytes
     n: int
     adapter: str | None
+    processor: LogitsProcessor | None
 
 
 class _Gone(NamedTuple):
@@ -126,15 +128,16 @@ class EngineLoop:
         salt: bytes = b"",
         n: int = 1,
         adapter: str | None = None,
+        processor: LogitsProcessor | None = None,
         deliver: Deliver | None = None,
     ) -> Ticket:
         """Hands a request in. Raises UsageError as `EngineCore.add` does, ModelUnavailable when the engine has ended."""
         self._check_alive()
-        self.engine.check(prompt, params, n, adapter)
+        self.engine.check(prompt, params, n, adapter, processor)
         ticket = Ticket(self._inbox, deliver, n)
         with self._lock:
             self._check_alive()
-            self._inbox.put(_New(ticket, list(prompt), params, salt, n, adapter))
+            self._inbox.put(_New(ticket, list(prompt), params, salt, n, adapter, processor))
         return ticket
 
     def fork(self, ticket: Ticket, seed: int | None = None, *, deliver: Deliver | None = None) -> Ticket:
@@ -219,7 +222,9 @@ class EngineLoop:
 
     def _add(self, new: _New) -> None:
         try:
-            number = self.engine.add(new.prompt, new.params, salt=new.salt, n=new.n, adapter=new.adapter)
+            number = self.engine.add(
+                new.prompt, new.params, salt=new.salt, n=new.n, adapter=new.adapter, processor=new.processor
+            )
         except Exception as error:  # it was looked at before: whatever it is, it is this request's alone
             new.ticket._deliver(error)
             self._after_step()

@@ -13,6 +13,7 @@ from torch import Tensor
 from openbook.core.messages import SamplingParams
 from openbook.serving.engine.constraint import restrict
 from openbook.serving.engine.events import NO_TOKEN, Chosen
+from openbook.serving.engine.processor import process
 from openbook.serving.engine.sequence import Sequence
 
 Peaks = NDArray[np.float32]
@@ -35,6 +36,8 @@ def choose(logits: Tensor, sequences: list[Sequence], peaks: Peaks | None = None
             penalise(logits[place], sequence)
             if sequence.constraint is not None:
                 restrict(logits[place], sequence.constraint)
+    if process(logits, sequences):
+        peaks = None
     found = []
     best = likeliest(logits, peaks)
     drawn = _drawn_whole(logits, sequences, best)

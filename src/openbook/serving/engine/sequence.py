@@ -11,6 +11,7 @@ from openbook.serving.engine.events import Chosen, FinishReason
 
 if TYPE_CHECKING:
     from openbook.serving.engine.adapters import Adapter
+    from openbook.serving.engine.processor import LogitsProcessor
 
 Status = Literal["waiting", "running", "finished"]
 
@@ -25,7 +26,7 @@ class Sequence:
     `num_forks`: further answers that begin when the prompt is computed. `prompt_scores`: of the prompt's tokens from the second
     on, as far as they are known. `limit`: the most tokens it may have, prompt and answer. `num_wished`: guesses that the next
     step should have room for; `num_drafted`: tokens that a draft model has computed. `adapter`: its virtual tokens, if any, are
-    the first `num_virtual` of `tokens`, each -1; they count as tokens of the prompt.
+    the first `num_virtual` of `tokens`, each -1; they count as tokens of the prompt. `processor`: what changes its logits.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Sequence:
     num_wished: int = 0
     num_drafted: int = 0
     adapter: Adapter | None = None
+    processor: LogitsProcessor | None = None
 
     def __post_init__(self) -> None:
         if self.request < 0:
@@ -94,4 +96,5 @@ class Sequence:
             prompt_scores=list(self.prompt_scores),
             limit=self.limit,
             adapter=self.adapter,
+            processor=self.processor,
         )
