@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from openbook.lm.load import load_model, new_model
 from openbook.training import checkpoint
 from openbook.training.data.shards import Sample, Shards, write_shards
 from openbook.training.loop import Loop, Pace
+from openbook.training.loss import LossSum
 from openbook.training.objectives.next_token import NextToken
 from openbook.training.optimizer import Kind, Optimization
 from openbook.training.sources.files import Packed, Windows
@@ -168,3 +170,53 @@ def test_nothing_to_learn_stops_it(tmp_path: Path) -> None:
     empty = write_shards([Sample([1, 2, 3], [False] * 3)] * 9, tmp_path / "none", 60, {})
     with pytest.raises(RunStopped, match="nothing is learned"):
         loop(packed(empty)).step()
+
+
+class Scaled(NextToken):
+    """The loss times a number that is learned beside the model."""
+
+    def __init__(self, factor: torch.nn.Parameter) -> None:
+        self.factor = factor
+
+    def loss(self, model: Family, micro: Tokens) -> LossSum:
+        found = super().loss(model, micro)
+        return LossSum(found.total * self.factor, found.weight, found.metrics)
+
+
+class Seeing(Packed):
+    """Keeps what it was told of steps."""
+
+    def saw(self, metrics: Mapping[str, float]) -> None:
+        self.seen = metrics
+
+
+def test_what_is_trained_beside_the_model_goes_on_to_the_bit(shards: Shards, tmp_path: Path) -> None:
+    def begun() -> Loop[Tokens]:
+        beside = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.ones_(beside.weight)
+        settings = Optimization("adamw", lr=3e-3)
+        return Loop(model(), packed(shards), Scaled(beside.weight[0, 0]), settings, Pace(6), beside=beside)  # type: ignore[arg-type]
+
+    def taken(one: Loop[Tokens], steps: int) -> Loop[Tokens]:
+        for _ in range(steps):
+            assert one.beside is not None
+            one.objective = Scaled(next(one.beside.parameters())[0, 0])  # type: ignore[arg-type]
+            one.step()
+        return one
+
+    whole, first = taken(begun(), 6), taken(begun(), 3)
+    checkpoint.save(first, tmp_path)
+    second = begun()
+    checkpoint.resume(second, checkpoint.checkpoints(tmp_path)[-1])
+    taken(second, 3)
+    for one, other in zip(whole.trained, second.trained, strict=True):
+        assert torch.equal(one, other)
+    assert len(whole.trained) == len(list(whole.model.parameters())) + 1
+    assert float(whole.trained[-1].detach()) != 1.0
+    load_model(checkpoint.checkpoints(tmp_path)[-1])  # which knows nothing of it
+
+
+def test_a_source_that_asks_is_told_what_each_step_came_to(shards: Shards) -> None:
+    source = Seeing(shards, batch_size=8, micro_batch_size=8, max_seq_len=32, seed=5, packing=True)
+    step = loop(source).step()
+    assert source.seen == step.metrics

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from openbook.core.errors import ModelUnavailable
 from openbook.core.faults import fault_point
@@ -36,6 +36,7 @@ from openbook.training.parallel import is_sharded, spread_as, whole
 
 _PREFIX = "step-"
 _STATE = "state.json"
+_BESIDE = "beside.safetensors"
 _PARTS = "training/parts"
 _WEIGHTS, _MOMENTS = "weights.", "moments."
 """Before the names of tensors in parts."""
@@ -91,6 +92,8 @@ def _write_whole(loop: Loop[Any], beside: Path) -> None:
         _write(inner / "optimizer.safetensors", moments)
         if adapter_names(model):
             _write(inner / "trained.safetensors", _trained(model))
+        if loop.beside is not None:
+            _write(inner / _BESIDE, _trained(loop.beside))
         if averages is not None:
             _write(inner / "ema.safetensors", averages)
 
@@ -151,6 +154,8 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
         moments = _moments(loop, folder)
         random = torch.frombuffer(bytearray(base64.b64decode(said["random"])), dtype=torch.uint8)
         fill_model(loop.model, folder)
+        if loop.beside is not None:
+            _put(loop.beside, load_file(inner / _BESIDE))
         loop.optimizers.resume(moments)
         loop.source.resume(said["source"])
         if loop.ema is not None:
@@ -253,12 +258,12 @@ def _said(loop: Loop[Any], notes: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _trained(model: Family) -> dict[str, Tensor]:
+def _trained(model: nn.Module) -> dict[str, Tensor]:
     return {name: one.detach().contiguous() for name, one in model.named_parameters() if one.requires_grad}
 
 
 @torch.no_grad()
-def _put(model: Family, tensors: dict[str, Tensor]) -> None:
+def _put(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """KeyError where one is missing."""
     for name, one in model.named_parameters():
         if one.requires_grad:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from torch import nn
+
 from openbook.core.errors import RunStopped
 from openbook.core.faults import fault_point
 from openbook.lm.families.base import Family
@@ -21,7 +23,7 @@ from openbook.training.optimizer import Optimization, Optimizers
 from openbook.training.parallel import Ranks, clip_gradients
 from openbook.training.precision import LossScaler, products_in
 from openbook.training.schedule import Shape, factor
-from openbook.training.sources.step import Source
+from openbook.training.sources.step import SeesSteps, Source
 
 M = TypeVar("M")
 
@@ -60,7 +62,7 @@ class Step:
 
 
 class Loop(Generic[M]):
-    """Changes `model` in place. `done`: steps that were taken. `micros`: what the last one read."""
+    """Changes `model` in place, and what is `beside` it. `done`: steps that were taken. `micros`: what the last one read."""
 
     def __init__(
         self,
@@ -73,10 +75,12 @@ class Loop(Generic[M]):
         ranks: Ranks | None = None,
         ema: float | None = None,
         penalty: Penalty | None = None,
+        beside: nn.Module | None = None,
     ) -> None:
         self.model, self.source, self.objective, self.pace = model, source, objective, pace
-        self.optimizers = Optimizers(model, optimization)
-        self.trained = [one for one in model.parameters() if one.requires_grad]
+        self.optimizers, self.beside = Optimizers(model, optimization, beside), beside
+        others = () if beside is None else beside.parameters()
+        self.trained = [one for one in (*model.parameters(), *others) if one.requires_grad]
         self.ranks, self.penalty = ranks or Ranks(), penalty
         self.ema = None if ema is None else Ema(model, ema)
         self.scaler = LossScaler() if pace.precision == "float16" else None
@@ -107,6 +111,8 @@ class Loop(Generic[M]):
         norm = clip_gradients(self.trained, self.pace.max_norm or math.inf, self.ranks)
         rate = self._update(total / weight, norm)
         self.done += 1
+        if isinstance(self.source, SeesSteps):
+            self.source.saw(metrics)
         seconds = time.monotonic() - began
         return Step(self.done, total / weight, rate, norm, weight, seconds, int(tokens), metrics)
 

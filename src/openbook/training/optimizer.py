@@ -24,6 +24,8 @@ _MOMENTS = (
 )
 """What AdamW keeps of a parameter, what Muon, and what AdamW in 8 bits."""
 _MASTER = "master"
+BESIDE = "beside"
+"""Before the names of what is trained beside the model."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,13 @@ class Optimization:
 
 
 class Optimizers:
-    """One or two of torch's optimizers as one. A group's rate is its peak times the factor of the schedule."""
+    """One or two of torch's optimizers as one. A group's rate is its peak times the factor of the schedule. `beside`: what else
+    is trained.
+    """
 
-    def __init__(self, model: nn.Module, settings: Optimization) -> None:
-        named = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    def __init__(self, model: nn.Module, settings: Optimization, beside: nn.Module | None = None) -> None:
+        others = () if beside is None else beside.named_parameters(BESIDE)
+        named = [(name, one) for name, one in (*model.named_parameters(), *others) if one.requires_grad]
         if not named:
             raise ValueError("no parameter requires a gradient")
         self.masters = [(one, nn.Parameter(one.detach().float())) for _, one in named if one.dtype.itemsize < 4]

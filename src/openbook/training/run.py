@@ -109,6 +109,7 @@ def open_run(
         ranks=ranks,
         ema=recipe.ema,
         penalty=open_penalty(recipe, begun, ranks, progress),
+        beside=task.beside,
     )
     return Run(recipe, begun, task, loop, ranks, say, open_forgetting(recipe, begun))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -85,4 +85,13 @@ class Source(Protocol[M]):
 
     def resume(self, state: dict[str, Any]) -> None:
         """Goes on where `state` was taken."""
+        ...
+
+
+@runtime_checkable
+class SeesSteps(Protocol):
+    """A source whose next step depends on what the last one came to."""
+
+    def saw(self, metrics: Mapping[str, float]) -> None:
+        """Those of the step that was taken, over all ranks: on each the same."""
         ...

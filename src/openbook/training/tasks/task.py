@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from openbook.training.objectives.objective import Objective
 from openbook.training.sources.step import Source
 
@@ -15,7 +17,8 @@ from openbook.training.sources.step import Source
 class Task:
     """`held_out`: this rank's micro-batches of an evaluation. `per_epoch`: rows of an epoch, about. `begins_at_guess`: a fresh
     model's loss is ln V. `is_fixed`: all forward passes have the same shape. `notes`: what to know about the data.
-    `also` writes what else belongs to a checkpoint, beside model and tokenizer.
+    `also` writes what else belongs to a checkpoint, beside model and tokenizer. `beside`: what is trained beside the model and is
+    no part of it; whole in every process.
     """
 
     source: Source[Any]
@@ -26,3 +29,4 @@ class Task:
     is_fixed: bool = False
     notes: tuple[str, ...] = ()
     also: Callable[[Path], None] | None = None
+    beside: nn.Module | None = None
