@@ -18,6 +18,8 @@ CASES = [
     ("Then 3 more. The answer is **1,200**. It took 5 steps.", "any", "1,200"),
     ("The final answer is: 72 dollars", "any", "72 dollars"),
     ("所以答案是 12。检查 3 遍", "any", "12"),
+    ("The answer is Mrs. Doyle's class.", "any", "Mrs. Doyle's class"),
+    ("the answer is 4:30 p.m. on Monday. Then", "any", "4:30 p.m. on Monday"),
     ("3 and 4 make 7 apples, not 8,", "any", "8"),
     ("from 5-3 we get -2", "any", "-2"),
     ("5-3", "any", "3"),

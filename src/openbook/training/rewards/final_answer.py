@@ -9,7 +9,7 @@ from openbook.training.rewards.settings import Place
 _PHRASE = re.compile(
     r"(?:\banswer\s*(?:is|:|=)|\banswer\s+is\s*:|答案\s*(?:是|为|：|:)|答\s*[：:])\s*:?\s*", re.IGNORECASE
 )
-_SENTENCE = re.compile(r"\.(?=\s|$)|[。；;\n]")
+_SENTENCE = re.compile(r"(?<!\bMrs)(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[ap]\.m)\.(?=\s|$)|[。；;\n]")
 _LAST = re.compile(
     r"(?<![\w.])-?\s?\d*\\[dtc]?frac\s*\{[^{}]{1,40}\}\s*\{[^{}]{1,40}\}"
     r"|(?:(?<![\w.)\]])-)?(?<![\d.])(?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?"
