@@ -87,6 +87,12 @@ class RewardModel:
         from openbook.lm.adapters.files import load_adapter
         from openbook.lm.heads import load_with_score
 
+        if adapter is None and (Path(directory) / "adapter_config.json").is_file():
+            raise ModelUnavailable(
+                f"{directory} is an adapter, without the model that it changes",
+                "merge the two: openbook model merge BASE ADAPTER OUT",
+            )
+
         found = load_with_score(directory, torch.float32)
         if found.fresh and adapter is None:
             raise ModelUnavailable(f"{directory} has no head for a score", "train one: openbook train reward")

@@ -1,4 +1,4 @@
-"""Several answers to each request, of any `ChatModel`: by one prefill where the model is here, by as many requests where it is not."""
+"""Several answers to each request, of any `ChatModel`: by one prefill where the model is here, by as many requests elsewhere."""
 
 from __future__ import annotations
 

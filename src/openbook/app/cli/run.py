@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +14,11 @@ if TYPE_CHECKING:
 
 def run(
     model: Annotated[
-        str, typer.Argument(metavar="NAME|DIR", help="A name from `model list`, a directory, or a GGUF file.")
+        str,
+        typer.Argument(
+            metavar="NAME|DIR|URL",
+            help="A name from `model list` or config.yaml, a directory, a GGUF file, or URL#NAME of a server.",
+        ),
     ],
     quantize: Annotated[
         str, typer.Option("--quantize", help="int8, int4 or none; int8 is the fastest on most processors.")
@@ -27,22 +30,35 @@ def run(
     top_p: Annotated[float, typer.Option("--top-p", min=0.0, max=1.0)] = 0.95,
     max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="The most tokens of an answer.")] = 512,
     seed: Annotated[int | None, typer.Option("--seed", help="The same draws again.")] = None,
+    best_of: Annotated[
+        int, typer.Option("--best-of", metavar="N", min=1, help="So many answers are written, --reward chooses one.")
+    ] = 1,
+    reward: Annotated[
+        str | None, typer.Option("--reward", metavar="DIR", help="The reward model that chooses among answers.")
+    ] = None,
+    guide: Annotated[
+        str | None, typer.Option("--guide", metavar="DIR", help="A reward model that has a say in every token.")
+    ] = None,
+    guide_weight: Annotated[
+        float, typer.Option("--guide-weight", metavar="W", help="What a unit of its reward counts, in nats.")
+    ] = 1.0,
+    guide_top_k: Annotated[
+        int, typer.Option("--guide-top-k", metavar="K", help="It chooses among the K likeliest tokens.")
+    ] = 10,
 ) -> None:
-    """Chat with a local model in the terminal. An empty line ends it; Ctrl-C ends an answer."""
+    """Chat with a model in the terminal. An empty line ends it; Ctrl-C ends an answer."""
+    from openbook.app.cli.run_model import Chosen, answering, check
     from openbook.core.messages import Message, SamplingParams
     from openbook.core.threads import set_thread_environment, share_processors
-    from openbook.lm.local import model_directory
 
     share_processors()
-
     set_thread_environment()
-    from openbook.serving.engine.engine import Engine
-
-    directory: Path = model_directory(model)
+    precision = None if quantize == "none" else quantize
+    chosen = Chosen(model, precision, best_of, reward, guide, guide_weight, guide_top_k)
+    check(chosen, temperature)
     sampling = SamplingParams(temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed)
     history = [Message.of("system", system)] if system else []
-    with Engine.load(directory, quantize=None if quantize == "none" else quantize, max_num_seqs=1) as engine:  # type: ignore[arg-type]
-        chat = engine.chat()
+    with answering(chosen) as chat:
         while True:
             try:
                 text = input("> " if sys.stdin.isatty() else "").strip()
