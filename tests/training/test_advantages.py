@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -159,3 +162,27 @@ def test_explained_variance() -> None:
     assert explained_variance(np.full(4, 2.5), returns) == 0
     assert explained_variance(returns[::-1], returns) == pytest.approx(-3)
     assert explained_variance(returns, np.ones(4)) is None
+
+
+def test_a_batch_over_two_ranks_is_normalised_as_one() -> None:
+    """Each rank adds up what both have asked for."""
+    draw = np.random.default_rng(3)
+    both = [draw.normal(2, 3, size) for size in (5, 9)]
+    barrier, asked = Barrier(2), [list[float](), list[float]()]
+
+    def rank(number: int) -> list[list[float]]:
+        def add_up(own: Sequence[float]) -> list[float]:
+            asked[number] = list(own)
+            barrier.wait()
+            found = [a + b for a, b in zip(*asked, strict=True)]
+            barrier.wait()
+            return found
+
+        whitened = whiten(both[number], add_up=add_up)
+        groups = np.zeros(len(both[number]), np.int64)
+        return [whitened.tolist(), group_advantages("reinforce++", both[number], groups, add_up).values.tolist()]
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(rank, (0, 1)))
+    for one in (0, 1):
+        np.testing.assert_allclose(found[0][one] + found[1][one], whiten(np.concatenate(both)))

@@ -6,6 +6,7 @@ answers in groups; tokens (GAE, returns, the divergence in the reward); normalis
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from openbook.training.objectives.policy_names import Baseline
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
+AddUp = Callable[[Sequence[float]], list[float]]
+"""Numbers of this process -> their sums over all, as `Ranks.sum`."""
 GROUP_EPS = 1e-4
 """Beside the standard deviation of a group, as in TRL: equal rewards are not divided by 0."""
 WHITEN_EPS = 1e-8
@@ -34,8 +37,9 @@ class GroupAdvantages(NamedTuple):
         return float(1 - self.has_signal.mean()) if len(self.has_signal) else 0.0
 
 
-def group_advantages(baseline: Baseline, rewards: Floats, groups: Whole) -> GroupAdvantages:
-    """Of answers with `rewards` (S,) to prompts `groups` (S,), numbered from 0; groups may have different sizes.
+def group_advantages(baseline: Baseline, rewards: Floats, groups: Whole, add_up: AddUp = list) -> GroupAdvantages:
+    """Of answers with `rewards` (S,) to prompts `groups` (S,), numbered from 0; groups may have different sizes. `add_up`: over all
+    ranks, for what is normalised over the batch.
 
     grpo: (r - mean) / (std + eps) of the group. dr_grpo: r - mean. rloo: r - mean of the others of its group. reinforce++:
     (r - mean) / std over the whole batch. reinforce++_baseline: r - mean of the group, then over the batch. A group of one says
@@ -65,9 +69,9 @@ def group_advantages(baseline: Baseline, rewards: Floats, groups: Whole) -> Grou
         case "rloo":  # r - (sum - r) / (n - 1) = (r - mean) n / (n - 1)
             values = gained * (sizes / left)[groups]
         case "reinforce++":
-            values = whiten(rewards)
+            values = whiten(rewards, add_up=add_up)
         case "reinforce++_baseline":
-            values = whiten(gained)
+            values = whiten(gained, add_up=add_up)
     return GroupAdvantages(values, has_signal)
 
 
@@ -120,26 +124,35 @@ def token_rewards(scores: Floats, divergences: Floats, counts: Whole, beta: floa
     return found
 
 
-def whiten(values: Floats, *, shift_mean: bool = True) -> Floats:
+def whiten(values: Floats, *, shift_mean: bool = True, add_up: AddUp = list) -> Floats:
     """Values with variance 1 and mean 0; with their own mean where it is not shifted. Fewer than two have no variance: 0, or
-    themselves.
+    themselves. `add_up`: sums of all ranks, whose values are one batch.
 
     Source: Ziegler et al. 2019, `utils.core.whiten` of https://github.com/openai/lm-human-preferences, with n - 1 below as TRL.
     """
     values = np.asarray(values, np.float64)
-    if len(values) < 2:
+    count, mean, squares = _moments(values, add_up)
+    if count < 2:
         return np.zeros_like(values) if shift_mean else values.copy()
-    mean = float(values.mean())
-    found: Floats = (values - mean) / np.sqrt(values.var(ddof=1) + WHITEN_EPS)
+    found: Floats = (values - mean) / np.sqrt(squares / (count - 1) + WHITEN_EPS)
     return found if shift_mean else found + mean
 
 
-def explained_variance(values: Floats, returns: Floats) -> float | None:
+def explained_variance(values: Floats, returns: Floats, add_up: AddUp = list) -> float | None:
     """1 - Var(returns - values) / Var(returns): 1 where values are right, 0 where a constant would do as well, below it where it
-    would do better. None where all returns are equal.
+    would do better. None where all returns are equal. `add_up`: as in `whiten`.
     """
-    spread = float(np.var(returns))
-    return 1 - float(np.var(returns - values)) / spread if spread > 0 else None
+    _, _, spread = _moments(np.asarray(returns, np.float64), add_up)
+    _, _, left = _moments(np.asarray(returns, np.float64) - values, add_up)
+    return 1 - left / spread if spread > 0 else None
+
+
+def _moments(values: Floats, add_up: AddUp) -> tuple[float, float, float]:
+    """How many, their mean, and the sum of squared distances from it."""
+    count, total = add_up([float(len(values)), float(values.sum())])
+    mean = total / max(count, 1.0)
+    (squares,) = add_up([float(((values - mean) ** 2).sum())])
+    return count, mean, squares
 
 
 def _spreads(rewards: Floats, groups: Whole, count: int) -> Floats:
