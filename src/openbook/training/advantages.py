@@ -38,8 +38,8 @@ class GroupAdvantages(NamedTuple):
 
 
 def group_advantages(baseline: Baseline, rewards: Floats, groups: Whole, add_up: AddUp = list) -> GroupAdvantages:
-    """Of answers with `rewards` (S,) to prompts `groups` (S,), numbered from 0; groups may have different sizes. `add_up`: over all
-    ranks, for what is normalised over the batch.
+    """Of answers with `rewards` (S,) to prompts `groups` (S,), numbered from 0; groups may have different sizes. `add_up`: sums
+    over all ranks, for what is normalised over the batch.
 
     grpo: (r - mean) / (std + eps) of the group. dr_grpo: r - mean. rloo: r - mean of the others of its group. reinforce++:
     (r - mean) / std over the whole batch. reinforce++_baseline: r - mean of the group, then over the batch. A group of one says
