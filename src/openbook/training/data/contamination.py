@@ -6,7 +6,7 @@ Source: Brown et al. 2020, https://arxiv.org/abs/2005.14165, appendix C (13-gram
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from openbook.training.data.reading import Placed
@@ -35,30 +35,55 @@ class Contamination(NamedTuple):
         return self.overlapping / self.rows if self.rows else 0.0
 
 
+class TestSet:
+    """The rows of a test set in memory, by the runs of words, the answers and the questions that are in them."""
+
+    __test__ = False  # no test itself
+
+    def __init__(self, rows: Iterable[Placed]) -> None:
+        self.places: list[str] = []
+        self._by_gram: dict[str, list[int]] = defaultdict(list)
+        self._by_answer: dict[str, list[int]] = defaultdict(list)
+        self._by_question: dict[str, list[int]] = defaultdict(list)
+        for number, (place, row) in enumerate(rows):
+            self.places.append(place)
+            for gram in set(grams(words(_whole(row)), GRAM_WORDS)):
+                self._by_gram[gram].append(number)
+            for one, index in ((_answer(row), self._by_answer), (_question(row), self._by_question)):
+                if one:
+                    index[one].append(number)
+
+    def overlapping(self, row: Row) -> Iterator[int]:
+        """Numbers of the rows that share a run of words with `row`; a short text must be the same as a whole."""
+        for gram in grams(words(_whole(row)), GRAM_WORDS):
+            yield from self._by_gram.get(gram, ())
+
+    def answering(self, row: Row) -> list[int]:
+        """Those with the same answer."""
+        return self._by_answer.get(_answer(row), [])
+
+    def asking(self, row: Row) -> list[int]:
+        """Those with the same question."""
+        return self._by_question.get(_question(row), [])
+
+    def holds(self, row: Row) -> bool:
+        """Whether anything of `row` is in the test set."""
+        return bool(self.asking(row) or self.answering(row)) or next(self.overlapping(row), None) is not None
+
+
 def contamination(train: Iterable[Placed], test: Iterable[Placed]) -> Contamination:
     """The test set is held in memory, the training data read once. Texts shorter than 13 words must be the same as a whole."""
-    by_gram: dict[str, list[int]] = defaultdict(list)
-    by_answer: dict[str, list[int]] = defaultdict(list)
-    by_question: dict[str, list[int]] = defaultdict(list)
-    places: list[str] = []
-    for number, (place, row) in enumerate(test):
-        places.append(place)
-        for gram in set(grams(words(_whole(row)), GRAM_WORDS)):
-            by_gram[gram].append(number)
-        for one, index in ((_answer(row), by_answer), (_question(row), by_question)):
-            if one:
-                index[one].append(number)
+    known = TestSet(test)
     found: dict[int, str] = {}
     answers: set[int] = set()
     questions: set[int] = set()
     for place, row in train:
-        for gram in grams(words(_whole(row)), GRAM_WORDS):
-            for number in by_gram.get(gram, ()):
-                found.setdefault(number, place)
-        answers.update(by_answer.get(_answer(row), ()))
-        questions.update(by_question.get(_question(row), ()))
-    pairs = [(places[number], found[number]) for number in sorted(found)[:_NAMED]]
-    return Contamination(len(places), len(found), len(answers), len(questions), pairs)
+        for number in known.overlapping(row):
+            found.setdefault(number, place)
+        answers.update(known.answering(row))
+        questions.update(known.asking(row))
+    pairs = [(known.places[number], found[number]) for number in sorted(found)[:_NAMED]]
+    return Contamination(len(known.places), len(found), len(answers), len(questions), pairs)
 
 
 def _whole(row: Row) -> str:
