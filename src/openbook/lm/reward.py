@@ -31,6 +31,22 @@ _TOKENS = 8_192
 """Of a forward pass."""
 
 
+def prompt_ids(
+    tokenizer: Tokenizer, prompt: Sequence[Message], prompts: Prompts = "chat", behind: str = ""
+) -> list[int]:
+    """What a model reads before it answers: by the chat template, as Alpaca put it, or the text as it is with `behind` it.
+
+    UsageError for a chat that the template refuses.
+    """
+    if prompts == "chat":
+        return list(tokenizer.render(prompt, add_generation_prompt=True, spans=False, literal=True).ids)
+    asked = "\n\n".join(_text(one) for one in prompt)
+    ids = tokenizer.encode(ALPACA.format(asked) if prompts == "alpaca" else asked + behind, add_special_tokens=False)
+    around = tokenizer.encode("", add_special_tokens=True)
+    begins = tokenizer.bos_id is not None and around[:1] == [tokenizer.bos_id]
+    return [around[0], *ids] if begins else list(ids)
+
+
 def step_ids(
     tokenizer: Tokenizer, prompt: Sequence[Message], steps: Sequence[str], prompts: Prompts = "chat"
 ) -> tuple[list[int], list[int]]:
@@ -39,15 +55,7 @@ def step_ids(
     Each step is encoded by itself, so that its end is a token of its own wherever the solution goes on. UsageError for a
     chat that the template refuses.
     """
-    if prompts == "chat":
-        ids = list(tokenizer.render(prompt, add_generation_prompt=True, spans=False, literal=True).ids)
-    else:
-        asked = "\n\n".join(_text(one) for one in prompt)
-        put = ALPACA.format(asked) if prompts == "alpaca" else asked + STEP_END
-        ids = tokenizer.encode(put, add_special_tokens=False)
-        around = tokenizer.encode("", add_special_tokens=True)
-        if tokenizer.bos_id is not None and around[:1] == [tokenizer.bos_id]:
-            ids = [tokenizer.bos_id, *ids]
+    ids = prompt_ids(tokenizer, prompt, prompts, STEP_END)
     ends = []
     for step in steps:
         ids = ids + tokenizer.encode(step.strip() + STEP_END, add_special_tokens=False)

@@ -86,6 +86,7 @@ class Loop(Generic[M]):
         self.scaler = LossScaler() if pace.precision == "float16" else None
         self.done = 0
         self.micros: list[M] = []
+        self._most: dict[str, float] = {}
 
     def run(self, after: Callable[[Step], None] | None = None) -> None:
         """All steps that are left; `after` is called with each."""
@@ -129,6 +130,7 @@ class Loop(Generic[M]):
         if self.scaler is not None:
             self.scaler.unscale(self.trained)
         metrics = {name: a / b if b else 0.0 for name, (a, b) in self.ranks.sum_named(sums).items()}
+        metrics |= self.ranks.max_named(self._most)
         if self.penalty is not None:  # once a step, on every rank the same
             metrics["penalty"] = self.penalty.add_gradients()
         return self.ranks.sum([total])[0], metrics
@@ -136,12 +138,14 @@ class Loop(Generic[M]):
     def _passes(self, micros: list[M], factor: float) -> tuple[float, dict[str, list[float]]]:
         """Forward and back through each; the sum of the loss, and those of the metrics."""
         total, sums = 0.0, dict[str, list[float]]()
+        self._most = {}
         for micro in micros:
             with products_in(self.pace.precision, self.model.device):
                 found = self.objective.loss(self.model, micro)
             (found.total * factor).backward()  # type: ignore[no-untyped-call]
             total += float(found.total.detach())
             add_metrics(sums, found.metrics)
+            self._most |= {name: max(value, self._most.get(name, value)) for name, value in found.most.items()}
         return total, sums
 
     def _prepared(self) -> list[M]:

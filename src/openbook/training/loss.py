@@ -30,12 +30,13 @@ class LossSum:
     """A sum, never a mean: the loop divides by the weight of the whole step, over all micro-batches and ranks.
 
     total: () float32, with gradients. weight: what it is divided by (tokens, pairs, ...). metrics: name -> (sum, weight), which
-    are added up and divided likewise.
+    are added up and divided likewise. most: name -> a number of which the largest of the step is told.
     """
 
     total: Tensor
     weight: float
     metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    most: Mapping[str, float] = field(default_factory=dict)
 
 
 def cross_entropy_sum(hidden: Tensor, head: nn.Module | None, targets: Tensor) -> Tensor:

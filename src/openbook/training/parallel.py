@@ -89,6 +89,10 @@ class Ranks:
         self._reduce(found, dist.ReduceOp.MAX)
         return float(found)
 
+    def max_named(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The largest of any rank, under the names that the first rank has."""
+        return {name: self.max(values.get(name, -math.inf)) for name in self._of_first(list(values))}
+
     def any(self, flag: bool) -> bool:
         """Whether it is true in one process at least."""
         if self.processes == 1:

@@ -22,6 +22,7 @@ from openbook.training.recipe_parts import (
     ContrastivePart,
     DataPart,
     ForgettingPart,
+    GrpoPart,
     MaskedPart,
     MeshPart,
     ModelPart,
@@ -33,6 +34,9 @@ from openbook.training.recipe_parts import (
     RewardPart,
     SpansPart,
 )
+from openbook.training.recipe_ppo import PpoPart
+from openbook.training.rewards.settings import RewardTerm
+from openbook.training.rollouts.settings import RolloutPart
 from openbook.training.schedule import Shape
 
 ObjectiveName = Literal[
@@ -46,6 +50,8 @@ ObjectiveName = Literal[
     "classifier",
     "reward",
     "preference",
+    "grpo",
+    "ppo",
 ]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
@@ -72,6 +78,10 @@ class Recipe(Part):
     classifier: ClassifierPart = ClassifierPart()
     reward: RewardPart = RewardPart()
     preference: PreferencePart = PreferencePart()
+    grpo: GrpoPart = GrpoPart()
+    ppo: PpoPart = PpoPart()
+    rollout: RolloutPart = RolloutPart()
+    rewards: tuple[RewardTerm, ...] = Field(default=(), description="what completions are worth: a weighted sum")
     continual: ContinualPart = ContinualPart()
     forgetting: ForgettingPart | bool = Field(
         default=True, description="what a model that is given by its path forgets; false: it is not measured"

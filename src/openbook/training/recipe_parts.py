@@ -9,9 +9,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from openbook.training.data.documents import Documents
 from openbook.training.data.formats import Format
 from openbook.training.data.samples import Prompts, TooLong
+from openbook.training.objectives.policy_names import (
+    VARIANTS,
+    Aggregation,
+    Baseline,
+    KlEstimate,
+    Level,
+    PolicyKnobs,
+    Variant,
+)
 from openbook.training.objectives.preference_names import DEFAULTS, Knobs, PreferenceLoss
 
 Layout = Literal["auto", "windows", "packed", "single"]
+_REDRAWS = 3
 AdapterKind = Literal["lora", "qlora", "dora", "prefix", "p-tuning", "prompt", "houlsby"]
 
 
@@ -159,6 +169,48 @@ class PreferencePart(Part):
         """What is given, over the defaults of the loss."""
         given = {name: value for name, value in self.model_dump(exclude={"loss"}).items() if value is not None}
         return Knobs(**(DEFAULTS[self.loss] | given))
+
+
+class GrpoPart(Part):
+    """Of objective `grpo`: a variant, and what is said over what its paper recommends."""
+
+    variant: Variant = "dapo"
+    baseline: Baseline | None = Field(
+        default=None, description="what is taken from a reward, and what it is divided by"
+    )
+    clip_low: float | None = Field(default=None, gt=0, lt=1, description="how far below 1 a ratio has an effect")
+    clip_high: float | None = Field(default=None, gt=0, description="how far above")
+    dual_clip: float | None = Field(
+        default=None, gt=1, description="the largest ratio that counts against a bad answer"
+    )
+    level: Level | None = Field(default=None, description="whose ratio it is: a token's or a sequence's")
+    aggregation: Aggregation | None = Field(default=None, description="what a unit of the loss is")
+    beta: float | None = Field(
+        default=None, ge=0, description="of the divergence from the model that the run began with"
+    )
+    kl: KlEstimate | None = None
+    redraws: int | None = Field(
+        default=None,
+        ge=0,
+        description="times that other prompts are drawn for groups without signal (dapo 3, others 0)",
+    )
+
+    @property
+    def knobs(self) -> PolicyKnobs:
+        """What is given, over what the variant recommends."""
+        names = ("clip_low", "clip_high", "dual_clip", "level", "aggregation", "beta", "kl")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return VARIANTS[self.variant].knobs._replace(**given)
+
+    @property
+    def chosen_baseline(self) -> Baseline:
+        return self.baseline or VARIANTS[self.variant].baseline
+
+    @property
+    def most_redraws(self) -> int:
+        if self.redraws is not None:
+            return self.redraws
+        return _REDRAWS if VARIANTS[self.variant].is_dynamic else 0
 
 
 class MaskedPart(Part):

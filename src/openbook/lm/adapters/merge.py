@@ -17,7 +17,7 @@ from openbook.lm.adapters.settings import (
     PromptSettings,
     Settings,
 )
-from openbook.lm.adapters.slot import Whole, module_at, slots_of
+from openbook.lm.adapters.slot import TABLE, Whole, find_table, module_at, slots_of
 from openbook.lm.families.base import Family
 from openbook.lm.nn.linear import Packed
 
@@ -76,6 +76,30 @@ def unmerge(model: Family, replaced: dict[str, Tensor]) -> None:
     for name, value in replaced.items():
         module, _, parameter = name.rpartition(".")
         module_at(model, module).get_parameter(parameter).copy_(value)
+
+
+@torch.no_grad()
+def merged_tensors(model: Family) -> dict[str, Tensor]:
+    """All tensors of a model by our names, its active adapter folded in; the model stays as it is. Those that no adapter changes
+    share its memory.
+
+    UsageError for an adapter that is no change of weights, and for a packed base.
+    """
+    table = find_table(model)
+    active = None if table is None else table.selection.active
+    if table is not None and active is not None:
+        check_merges(table.settings[active], repr(active))
+    found = {
+        name.replace(".base.", "."): one.detach()
+        for name, one in model.named_parameters(remove_duplicate=False)
+        if ".changes." not in name and not name.startswith(f"{TABLE}.")
+    }
+    for ours, slot in slots_of(model):
+        if isinstance(slot.base, Packed):
+            raise UsageError(f"the base is packed ({ours}): no plain weights can be made of it", "train another adapter")
+        if active is not None and active in slot.changes:
+            found |= {f"{ours}.{name}": one for name, one in _folded(slot.base, slot.changes[active])}
+    return found
 
 
 def _folded(base: nn.Module, change: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -50,3 +50,11 @@ def open_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress = s
             return reward_task(recipe, begun, ranks, progress)
         case "preference":
             return preference_task(recipe, begun, ranks, progress)
+        case "grpo":
+            from openbook.training.tasks.grpo import grpo_task
+
+            return grpo_task(recipe, begun, ranks)
+        case "ppo":
+            from openbook.training.tasks.ppo import ppo_task
+
+            return ppo_task(recipe, begun, ranks)
