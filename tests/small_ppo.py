@@ -1,6 +1,8 @@
-"""A small policy, answers that it could have written, and all that PPO makes of them."""
+"""A small policy, episodes that it could have written, and all that PPO makes of them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -8,8 +10,10 @@ import torch
 from openbook.lm.families.base import Family
 from openbook.lm.load import new_model
 from openbook.training.critic import Critic, SeparateCritic, SharedCritic
-from openbook.training.estimates import Discounts, Estimates
-from openbook.training.sources.answers import Answer, Answers
+from openbook.training.estimates import Estimates, Estimation
+from openbook.training.kl_control import KlControl
+from openbook.training.rollouts.episode import Episode
+from openbook.training.sources.answers import Answer
 from openbook.training.sources.experience import Experience
 
 TINY = {
@@ -48,15 +52,36 @@ def critic(kind: str) -> Critic:
     return shared(is_zero=False) if kind == "shared" else SeparateCritic(scorer())
 
 
-def answers(seed: int = 4) -> list[Answer]:
+PARTS = [[0, 1, 2, 3], [4, 5]]
+PLAIN = Estimation()
+SCORES = [1.0, 0.0, 2.0, -1.0, 0.5, 0.25]
+
+
+def episodes(scores: Sequence[float] = SCORES, seed: int = 4) -> list[Episode]:
     """The last one has a token in its middle that something else wrote."""
     draw = np.random.default_rng(seed)
     made = []
-    for asked, written in LENGTHS:
-        marks = np.arange(asked + written) >= asked
-        made.append((draw.integers(0, 40, asked + written), marks))
-    made[-1][1][5] = False
+    for number, ((asked, written), score) in enumerate(zip(LENGTHS, scores, strict=True)):
+        ids = draw.integers(0, 40, asked + written).tolist()
+        learned = [True] * written
+        learned[2:3] = [number < 5] * len(learned[2:3])
+        made.append(Episode(number, number, ids[:asked], ids[asked:], learned, [0.0] * sum(learned), True, "", score))
     return made
+
+
+def answers() -> list[Answer]:
+    return [one.answer for one in episodes()]
+
+
+def estimates(
+    model: Family,
+    beside: Critic,
+    reference: Family | None,
+    settings: Estimation = PLAIN,
+    price: float = 0.05,
+    temperature: float = 0.7,
+) -> Estimates:
+    return Estimates(model, beside, reference, KlControl(price), settings, temperature=temperature)
 
 
 def judged(
@@ -64,12 +89,10 @@ def judged(
     beside: Critic,
     reference: Family | None = None,
     *,
-    scores: list[float] | None = None,
+    scores: Sequence[float] = SCORES,
     price: float = 0.05,
 ) -> list[Experience]:
-    """`answers` in two micro-batches."""
-    made = answers()
-    micros = [Answers.of(made[:4]), Answers.of(made[4:])]
-    given = np.array(scores if scores is not None else [1.0, 0.0, 2.0, -1.0, 0.5, 0.25])
-    estimates = Estimates(model, beside, reference or model, Discounts(), temperature=0.7)
-    return estimates(micros, [given[:4], given[4:]], price).micros
+    """In two micro-batches."""
+    learner, made = estimates(model, beside, reference or model, price=price), episodes(scores)
+    values, told = learner.prepare(made, PARTS)
+    return [learner.micro(made, values, part, told if not part[0] else {}, is_first=True) for part in PARTS]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.small_ppo import answers, critic, policy, scorer, shared
 
 from openbook.core.errors import ModelUnavailable
 from openbook.training.critic import SeparateCritic, SharedCritic, said_by
 from openbook.training.logprobs import TargetLogprobs
 from openbook.training.sources.answers import Answers
+from small_ppo import answers, critic, policy, scorer, shared
 
 
 def test_a_new_head_says_0_everywhere_and_has_a_gradient() -> None:

@@ -1,23 +1,27 @@
-"""Experience against the same numbers made answer by answer."""
+"""Estimates against the same numbers made episode by episode."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tests.small_ppo import answers, critic, judged, policy, shared
 
 from openbook.lm.adapters.attach import attach
 from openbook.lm.adapters.settings import LoraSettings
+from openbook.lm.families.base import Family
 from openbook.training.advantages import gae, whiten
-from openbook.training.estimates import Discounts, Estimates
+from openbook.training.critic import said_by
+from openbook.training.estimates import Estimates, Estimation
+from openbook.training.kl_control import KlControl
 from openbook.training.sources.answers import Answers
-from openbook.training.sources.experience import Experience, in_order
+from small_ppo import PARTS, SCORES, answers, critic, episodes, estimates, judged, policy, shared
 
-SCORES = [1.0, 0.0, 2.0, -1.0, 0.5, 0.25]
+TOGETHER = [[0, 1, 2, 3, 4, 5]]
 
 
-def token_logprobs(model: torch.nn.Module, temperature: float) -> list[np.ndarray]:
+def token_logprobs(model: Family, temperature: float) -> list[np.ndarray]:
     """Of what each answer's policy wrote, one forward pass an answer."""
     found = []
     for one in answers():
@@ -29,12 +33,12 @@ def token_logprobs(model: torch.nn.Module, temperature: float) -> list[np.ndarra
 
 def test_rewards_are_the_score_at_the_last_token_less_the_divergence_of_each() -> None:
     model, reference, beside = policy(), policy(9), critic("shared")
-    made = judged(model, beside, reference, scores=SCORES, price=0.3)
+    made = judged(model, beside, reference, price=0.3)
     old, other = token_logprobs(model, 0.7), token_logprobs(reference, 0.7)
     advantages, returns = [], []
     for number, (p, q) in enumerate(zip(old, other, strict=True)):
-        (micro,) = (one for one in (Answers.of([answers()[number]]),))
-        values = beside.said(model, micro, _head(micro)).values.detach().double().numpy()
+        micro = Answers.of([answers()[number]])
+        values = said_by(model, beside, micro, 1.0).values.detach().double().numpy()
         rewards = -0.3 * (p - q)
         rewards[-1] += SCORES[number]
         own = gae(rewards, values, np.array([len(p)]))
@@ -44,76 +48,88 @@ def test_rewards_are_the_score_at_the_last_token_less_the_divergence_of_each() -
     cuts = np.cumsum([len(one) for one in advantages])[:-1]
     for number, wanted in enumerate(np.split(flat, cuts)):
         experience, place = (made[0], number) if number < 4 else (made[1], number - 4)
-        own_tokens = experience.owners == place
-        np.testing.assert_allclose(experience.advantages[own_tokens].numpy(), wanted, atol=2e-5)
-        np.testing.assert_allclose(experience.returns[own_tokens].numpy(), returns[number], atol=2e-5)
-        np.testing.assert_allclose(experience.old[own_tokens].numpy(), old[number], atol=2e-5)
-
-
-def _head(micro: Answers) -> object:
-    from openbook.training.logprobs import TargetLogprobs
-
-    return TargetLogprobs(micro.targets)
+        mine = experience.owners == place
+        np.testing.assert_allclose(experience.advantages[mine].numpy(), wanted, atol=2e-5)
+        np.testing.assert_allclose(experience.returns[mine].numpy(), returns[number], atol=2e-5)
+        np.testing.assert_allclose(experience.old[mine].numpy(), old[number], atol=2e-5)
+        assert len(wanted) == sum(episodes()[number].learned), "what a tool wrote has no advantage"
 
 
 def test_a_policy_that_is_its_reference_has_a_divergence_of_0_exactly() -> None:
     model = policy()
-    found = Estimates(model, shared(), model, Discounts(), temperature=1.0)(
-        [Answers.of(answers())], [np.array(SCORES)], 0.05
-    )
-    assert found.divergence == 0 and found.told["kl"] == (0.0, 6.0)
+    _, told = estimates(model, shared(), model).prepare(episodes(), PARTS)
+    assert told["kl"] == (0.0, 27.0) and told["kl_answer"] == (0.0, 6.0)
 
 
 def test_with_an_adapter_the_reference_is_the_model_without_it() -> None:
     model = policy()
     attach(model, LoraSettings(r=2, alpha=4.0, dropout=0.5), "default")
-    estimates = Estimates(model.train(), shared(), None, Discounts(), temperature=1.0)
-    given = [Answers.of(answers())], [np.array(SCORES)], 0.05
-    assert estimates(*given).divergence == 0, "nothing is dropped out, and a fresh adapter changes nothing"
+    learner = estimates(model.train(), shared(), None)
+    assert learner.prepare(episodes(), PARTS)[1]["kl"][0] == 0, (
+        "a fresh adapter changes nothing, nothing is dropped out"
+    )
     with torch.no_grad():
-        for name, one in model.named_parameters():
+        for one in model.parameters():
             if one.requires_grad:
-                one.add_(0.1 if "b" in name.rsplit(".", maxsplit=1)[-1].lower() else 0.0)
-    assert estimates(*given).divergence != 0
+                one.add_(0.1)
+    assert learner.prepare(episodes(), PARTS)[1]["kl"][0] != 0
     assert model.training
 
 
-def test_answers_are_told_from_each_other_by_their_scores() -> None:
-    """A better answer has higher advantages; its values are 0, so the last return is its score."""
+def test_with_lambda_1_the_return_of_every_token_is_the_score_of_its_answer() -> None:
     model = policy()
-    (made,) = Estimates(model, shared(), model, Discounts(lam=1.0), temperature=1.0)(
-        [Answers.of(answers())], [np.array(SCORES)], 0.05
-    ).micros
-    for place, score in enumerate(SCORES):
-        assert made.returns[made.owners == place].tolist() == pytest.approx([score] * int(made.counts[place]))
+    values, _ = estimates(model, critic("shared"), model, Estimation(lam=1.0)).prepare(episodes(), PARTS)
+    for returns, score in zip(values["returns"], SCORES, strict=True):
+        assert returns.tolist() == pytest.approx([score] * len(returns), abs=1e-5)
 
 
-def test_the_order_of_tokens_is_that_of_the_micro_batch() -> None:
-    micro = Answers.of(answers())
-    assert in_order(micro).tolist() == [2, 5, 0, 4, 3, 1]
-    assert torch.equal(torch.repeat_interleave(in_order(micro), micro.counts[in_order(micro)].long()), micro.owners)
+def test_an_answer_that_does_not_end_by_itself_pays_for_it() -> None:
+    model, made = policy(), episodes()
+    made[1] = replace(made[1], is_finished=False)
+    learner = estimates(model, shared(), model, Estimation(lam=1.0, missing_eos_penalty=2.0))
+    returns = learner.prepare(made, TOGETHER)[0]["returns"]
+    assert returns[1].tolist() == [SCORES[1] - 2.0] and returns[0].tolist() == [SCORES[0]] * 5
 
 
-def test_advantages_are_whitened_over_all_micro_batches_and_rewards_keep_their_mean() -> None:
+def test_advantages_are_whitened_over_all_and_rewards_keep_their_mean() -> None:
     model, reference = policy(), policy(9)
-    made = judged(model, critic("shared"), reference)
-    advantages = torch.cat([one.advantages for one in made])
-    assert float(advantages.mean()) == pytest.approx(0, abs=1e-6) and float(advantages.std()) == pytest.approx(
-        1, abs=1e-4
+    values, _ = estimates(model, critic("shared"), reference).prepare(episodes(), PARTS)
+    advantages = np.concatenate(values["advantages"])
+    assert float(advantages.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(advantages.std(ddof=1)) == pytest.approx(1, abs=1e-4)
+    whitening = estimates(model, shared(), reference, Estimation(lam=1.0, whiten_rewards=True), price=0.0)
+    values, _ = whitening.prepare(episodes([100.0] * 6), TOGETHER)
+    assert min(float(one[0]) for one in values["returns"]) > 0, (
+        "shifted to 0, the first returns of long answers are not"
     )
-    found = Estimates(model, shared(), reference, Discounts(lam=1.0, whitens_rewards=True), temperature=1.0)(
-        [Answers.of(answers())], [np.full(6, 100.0)], 0.0
-    )
-    first = [float(found.micros[0].returns[found.micros[0].owners == place][0]) for place in range(6)]
-    assert min(first) > 0, "shifted to mean 0, the return of a long answer would be below 0"
 
 
-def test_experience_survives_json_to_the_bit() -> None:
-    import json
+def test_what_a_part_leaves_out_is_judged_too() -> None:
+    model, reference = policy(), policy(9)
+    whole, _ = estimates(model, critic("shared"), reference).prepare(episodes(), PARTS)
+    first, _ = estimates(model, critic("shared"), reference).prepare(episodes(), PARTS[:1])
+    for name, each in whole.items():
+        for one, other in zip(each, first[name], strict=True):
+            np.testing.assert_array_equal(one, other)
 
-    one = judged(policy(), critic("shared"), policy(9))[0].with_told({"reward": (0.1, 3.0)})
-    other = Experience.resumed(json.loads(json.dumps(one.state())))
-    assert one.told == other.told and one.lengths == other.lengths
-    for name, value in vars(one).items():
-        if isinstance(value, torch.Tensor):
-            assert torch.equal(value, getattr(other, name)) and value.dtype == getattr(other, name).dtype, name
+
+def test_episodes_of_which_nothing_is_learned_change_nothing() -> None:
+    model, reference = policy(), policy(9)
+    made = episodes()
+    left_out = replace(made[3], is_left_out=True)
+    with_it, _ = estimates(model, shared(), reference).prepare([*made[:3], left_out, *made[4:]], TOGETHER)
+    without, _ = estimates(model, shared(), reference).prepare([*made[:3], *made[4:]], [[0, 1, 2, 3, 4]])
+    assert len(with_it["old"][3]) == 0
+    for name in with_it:
+        np.testing.assert_allclose(np.concatenate(with_it[name]), np.concatenate(without[name]), atol=1e-5)
+
+
+def test_the_price_of_the_next_rollout_is_made_of_this_one_and_is_kept() -> None:
+    model, reference = policy(), policy(9)
+    learner = Estimates(model, shared(), reference, KlControl(0.1, 1e-3, 60), Estimation(), temperature=0.7)
+    _, told = learner.prepare(episodes(), PARTS)
+    divergence = told["kl_answer"][0] / 6
+    assert told["kl_price"] == (0.1, 1.0)
+    assert learner.state()["price"] == pytest.approx(0.1 * (1 + (0.2 if divergence > 1e-3 else -0.2) * 6 / 60))
+    learner.resume({"price": 0.7})
+    assert learner.prepare(episodes(), PARTS)[1]["kl_price"] == (0.7, 1.0)

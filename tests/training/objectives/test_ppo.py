@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from tests.small_ppo import critic, judged, policy
 
 from openbook.training.objectives.policy_names import PolicyKnobs
 from openbook.training.objectives.ppo import ProximalPolicy
 from openbook.training.sources.experience import Experience
+from small_ppo import critic, judged, policy
 
 
 @pytest.mark.parametrize("kind", ["shared", "separate"])

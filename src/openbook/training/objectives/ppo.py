@@ -10,13 +10,16 @@ from __future__ import annotations
 from openbook.lm.families.base import Family
 from openbook.training.critic import Critic, said_by
 from openbook.training.loss import LossSum
-from openbook.training.objectives.policy_losses import ratio_metrics, surrogate, value_losses
+from openbook.training.objectives.policy_losses import ratio_metrics, surrogate, truncated_weights, value_losses
 from openbook.training.objectives.policy_names import PolicyKnobs
 from openbook.training.sources.experience import Experience
+from openbook.training.sources.rollouts import Judged
 
 
 class ProximalPolicy:
-    """A unit of weight a token. `value_clip`: how far from its old value one counts. `temperature`: of the draws."""
+    """A unit of weight a token. `value_clip`: how far from its old value one counts. `temperature`: of the draws. `importance`:
+    most that a token counts for the precision of what wrote it. Answers that are only evaluated have the loss -reward.
+    """
 
     def __init__(
         self,
@@ -26,29 +29,39 @@ class ProximalPolicy:
         value_clip: float | None = 0.2,
         value_weight: float = 0.1,
         temperature: float = 1.0,
+        importance: float | None = None,
     ) -> None:
         self._critic, self._knobs, self._temperature = critic, knobs, temperature
-        self._value_clip, self._value_weight = value_clip, value_weight
+        self._value_clip, self._value_weight, self._importance = value_clip, value_weight, importance
 
-    def weight(self, micro: Experience) -> float:
-        return float(len(micro.targets))
+    def weight(self, micro: Experience | Judged) -> float:
+        return float(len(micro.rewards if isinstance(micro, Judged) else micro.targets))
 
-    def first_loss(self, micro: Experience) -> float:
+    def first_loss(self, micro: Experience | Judged) -> float | None:
         """Of a policy and a critic that are those of `micro`: every ratio is 1, every value the old one."""
+        if isinstance(micro, Judged) or self._importance is not None or not micro.is_first:
+            return None
         errors, _ = value_losses(micro.values, micro.values, micro.returns, None)
         return float((self._value_weight * errors.double() - micro.advantages.double()).sum())
 
-    def loss(self, model: Family, micro: Experience) -> LossSum:
-        said = said_by(model, self._critic, micro, self._temperature)
-        given = said.logprobs, micro.old, micro.advantages, micro.owners, micro.counts
-        policy = surrogate(*given, self._knobs)
+    def loss(self, model: Family, micro: Experience | Judged) -> LossSum:
+        if isinstance(micro, Judged):
+            return LossSum(-micro.rewards.float().sum(), self.weight(micro), micro.told)
+        said, old = said_by(model, self._critic, micro, self._temperature), micro.old
+        if old is None:
+            raise ValueError("experience has the log-probabilities of the policy that began")
+        policy = surrogate(said.logprobs, old, micro.advantages, micro.owners, micro.counts, self._knobs)
         values, is_held = value_losses(said.values, micro.values, micro.returns, self._value_clip)
+        losses = policy.losses
+        if self._importance is not None:
+            losses = losses * truncated_weights(old, micro.sampled, self._importance)
         means = {
-            "policy_loss": policy.losses,
+            "policy_loss": losses,
             "value_loss": values,
             "value_clip_fraction": is_held,
             "entropy": said.entropies,
         }
         metrics = {name: (float(one.detach().double().sum()), float(len(one))) for name, one in means.items()}
-        metrics |= ratio_metrics(said.logprobs.detach(), micro.old, policy) | dict(micro.told)
-        return LossSum((policy.losses + self._value_weight * values).sum(), self.weight(micro), metrics)
+        metrics |= ratio_metrics(said.logprobs.detach(), old, policy) | dict(micro.told)
+        most = {"rollout_difference": float((old - micro.sampled).abs().max())} if micro.is_first and len(old) else {}
+        return LossSum((losses + self._value_weight * values).sum(), self.weight(micro), metrics, most)
