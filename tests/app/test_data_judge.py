@@ -75,3 +75,19 @@ def test_an_answer_that_does_not_come_is_not_waited_for(cli: Cli, pairs: Path, t
         out = tmp_path / "out.jsonl"
         cli("data", "judge", pairs, "--judge", f"{server.url}#tiny", "--out", out, "--timeout", "0.3", code=1)
     assert "did not finish within 0.3 s" in cli.errors
+
+
+def test_prompts_are_answered_first(cli: Cli, tmp_path: Path) -> None:
+    path, out = tmp_path / "prompts.jsonl", tmp_path / "out.jsonl"
+    path.write_text(json.dumps({"prompt": "say something"}) + "\n", "utf-8")
+    with ChatServer(said("one"), said("two"), said("A")).running() as server:
+        url = f"{server.url}#tiny"
+        cli("data", "judge", path, "--judge", url, "--out", out, code=1)
+        assert "--answers MODEL" in cli.errors
+        report = json.loads(
+            cli("data", "judge", path, "--judge", url, "--answers", url, "--out", out, "--no-swap", "--json")
+        )
+    assert (report["labelled"], len(server.requests)) == (1, 3)
+    assert "2 requests" in cli.errors
+    (row,) = map(json.loads, out.read_text("utf-8").splitlines())
+    assert row["prompt"] == "say something" and {row["chosen"], row["rejected"]} == {"one", "two"}

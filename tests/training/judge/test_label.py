@@ -16,6 +16,7 @@ from openbook.training.judge.label import label, look
 from openbook.training.judge.pairs import Pairs, read_pairs
 from openbook.training.judge.rubric import Rubric
 from openbook.training.judge.settings import JudgeSettings
+from openbook.training.judge.verdict import orders
 from rule_judge import RuleJudge, is_constrained
 
 SETTINGS = JudgeSettings(Rubric("pair"))
@@ -78,6 +79,8 @@ def test_a_line_that_was_cut_off_is_judged_again(found: Pairs, tmp_path: Path) -
     label(found, judge, out, SETTINGS)
     assert len(judge.requests) == 2
     assert out.read_bytes() == whole
+    label(found, judge, out, SETTINGS)
+    assert len(judge.requests) == 2
 
 
 def test_ctrl_c_keeps_what_has_come(found: Pairs, tmp_path: Path) -> None:
@@ -113,9 +116,9 @@ def test_a_crash_keeps_what_has_come(found: Pairs, tmp_path: Path) -> None:
 def test_another_judge_or_rubric_is_not_mixed_in(found: Pairs, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     label(found, RuleJudge(len), out, SETTINGS)
-    with pytest.raises(UsageError, match="begun with another judge: 'rule', now 'other'"):
+    with pytest.raises(UsageError, match="another job: judge changed"):
         label(found, RuleJudge(len, name="other"), out, SETTINGS)
-    with pytest.raises(UsageError, match="another rubric"):
+    with pytest.raises(UsageError, match="rubric changed"):
         label(found, RuleJudge(len), out, JudgeSettings(Rubric("pair", principles=("Be kind.",))))
     (tmp_path / "out.jsonl.verdicts").unlink()
     with pytest.raises(UsageError, match="is there already"):
@@ -136,7 +139,8 @@ def test_without_swapping_half_as_much_is_asked_and_the_known_answer_is_not_alwa
 ) -> None:
     report = label(found, RuleJudge(len), tmp_path / "out.jsonl", settings(is_swapped=False))
     assert (report.requests, report.labelled, report.swap_consistency) == (10, 10, None)
-    assert 0 < report.shown_first_won < 10
+    known_first = sum(orders(pair, is_swapped=True)[0] == pair.gold for pair in found.pairs if pair.gold == 1)
+    assert 0 < known_first < 9
 
 
 def test_ties(found: Pairs, tmp_path: Path) -> None:
@@ -161,6 +165,16 @@ def test_a_judge_that_answers_nothing_ends_it_with_the_reason(found: Pairs, tmp_
     down = RuleJudge(len, lambda *_: ModelUnavailable("the server is down", "start it"))
     with pytest.raises(ModelUnavailable, match="down: start it"):
         label(found, down, tmp_path / "out.jsonl", SETTINGS)
+
+
+def test_a_judge_that_falls_silent_stops_it_and_all_before_is_kept(found: Pairs, tmp_path: Path) -> None:
+    def falls(number: int, verdict: str, _: ChatRequest) -> str | Exception:
+        return verdict if number <= 8 else ModelUnavailable("the server is down", "start it")
+
+    judge = RuleJudge(len, falls)
+    report = label(found, judge, tmp_path / "out.jsonl", settings(batch=4))
+    assert (report.judged, len(judge.requests), len(rows(tmp_path / "out.jsonl"))) == (4, 16, 4)
+    assert report.stopped == "the judge answers nothing any more (the server is down: start it)"
 
 
 def test_a_question_that_fails_is_asked_again_next_time(found: Pairs, tmp_path: Path) -> None:
@@ -205,11 +219,11 @@ def test_a_look_writes_nothing_and_says_what_all_would_cost(found: Pairs, tmp_pa
 
 def test_a_journal_that_is_none_is_said(found: Pairs, tmp_path: Path) -> None:
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.verdicts"
-    journal.write_text('{"a": 1}\n', "utf-8")
-    with pytest.raises(BadData, match="no journal"):
-        label(found, RuleJudge(len), out, SETTINGS)
     journal.write_text("{\n", "utf-8")
-    with pytest.raises(BadData, match="line 1 is broken"):
+    with pytest.raises(BadData, match="1 is broken"):
+        label(found, RuleJudge(len), out, SETTINGS)
+    journal.write_text(json.dumps(SETTINGS.identity("rule")) + '\n{"a": 1}\n', "utf-8")
+    with pytest.raises(BadData, match="no verdict"):
         label(found, RuleJudge(len), out, SETTINGS)
 
 

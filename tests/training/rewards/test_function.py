@@ -119,7 +119,8 @@ def test_one_bad_completion_does_not_take_the_reward_of_others(file: Path) -> No
 
 
 def test_a_function_that_hangs_is_ended(file: Path) -> None:
-    assert kinds(scored(file, "picky", "hang", timeout_s=0.2)) == ["timeout"]
+    (hung,) = scored(file, "picky", "hang", timeout_s=0.2)
+    assert hung == Fault("timeout", "it took longer than 0.2 s")
     assert kinds(scored(file, "picky", "fine", "hang", timeout_s=2.0)) == [1.0, "timeout"]
 
 

@@ -21,9 +21,9 @@ def judge(
     pairs: Annotated[
         Path,
         typer.Argument(
-            metavar="PAIRS",
+            metavar="PAIRS|PROMPTS",
             help='Rows {"prompt", "completions": [TEXT, TEXT]}, or preference rows: then it is told how often the judge '
-            "agrees with them.",
+            "agrees with them. With --answers, rows with a prompt.",
         ),
     ],
     model: Annotated[
@@ -66,6 +66,15 @@ def judge(
     connections: Annotated[
         int, typer.Option("--connections", metavar="N", min=1, help="Questions to a server at a time.")
     ] = 8,
+    answers: Annotated[
+        str | None,
+        typer.Option(
+            "--answers", metavar="DIR|URL|URL#NAME", help="Of prompts: the model that writes two answers to each."
+        ),
+    ] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0.01, help="Of --answers.")] = 1.0,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Of an answer; a longer one is none.")] = 512,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of --answers: the same draws again.")] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Judge 16 pairs, show questions, labels and what all would cost.")
     ] = False,
@@ -76,6 +85,7 @@ def judge(
     What was labelled is kept when it stops, and the same command goes on.
     """
     from openbook.core.errors import UsageError
+    from openbook.training.judge.answers import AnswerSettings, read_and_answer
     from openbook.training.judge.ask import Asking
     from openbook.training.judge.label import label, look
     from openbook.training.judge.model import open_judge
@@ -95,10 +105,21 @@ def judge(
         max_requests=max_requests,
         max_tokens=max_tokens_total,
     )
-    found = read_pairs(pairs)
-    asked = open_judge(model, timeout, connections)
+    share = 1.0
+    if answers is None:
+        found, asked = read_pairs(pairs), open_judge(model, timeout, connections)
+    else:
+        drawn = AnswerSettings(temperature, max_tokens=max_tokens, seed=seed)
+        with progress_bar(as_json) as progress:
+            got = read_and_answer(
+                pairs, open_judge(answers, timeout, connections), None if dry_run else out, drawn, settings, progress
+            )
+        found, settings, share = got.pairs, got.settings, got.share
+        asked = open_judge(model, timeout, connections)
+        for line in got.lines:
+            warn(visible(line))
     if dry_run:
-        _show_look(look(found, asked, settings), settings, as_json)
+        _show_look(look(found, asked, settings), settings, share, as_json)
         return
     with progress_bar(as_json) as progress:
         report = label(found, asked, out, settings, progress)
@@ -114,13 +135,14 @@ def judge(
         raise typer.Exit(_INTERRUPTED)
 
 
-def _show_look(seen: Look, settings: JudgeSettings, as_json: bool) -> None:
+def _show_look(seen: Look, settings: JudgeSettings, share: float, as_json: bool) -> None:
+    requests, tokens = round(seen.requests / share), round(seen.tokens / share)
     rows: list[dict[str, Any]] = [
         {"place": pair.place, "question": asked, "outcome": verdict.outcome, "row": pair.as_row(verdict.winner or 0)}
         for pair, asked, verdict in seen.seen
     ]
     if as_json:
-        cost = {"requests": seen.requests, "tokens": seen.tokens}
+        cost = {"requests": requests, "tokens": tokens}
         print_json({"seen": rows, "report": seen.report.to_json(), "all_would_cost": cost})
         return
     for number, row in enumerate(rows):
@@ -136,6 +158,4 @@ def _show_look(seen: Look, settings: JudgeSettings, as_json: bool) -> None:
     for line in seen.report.lines():
         print(visible(line))
     twice = " twice" if settings.is_swapped else ""
-    print(
-        f"all would take about {seen.requests:,} requests (each pair{twice}) and {seen.tokens:,} tokens; nothing was written"
-    )
+    print(f"all would take about {requests:,} requests (each pair{twice}) and {tokens:,} tokens; nothing was written")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openbook.core.errors import BadData, ModelUnavailable, UsageError
+from openbook.core.errors import BadData, UsageError
 from openbook.core.messages import ChatModel
 from openbook.core.paths import replacing
 from openbook.core.progress import Progress, silent
+from openbook.training.generate.journal import Journal
 from openbook.training.judge.ask import Reply, ask, counted, request_of
-from openbook.training.judge.journal import Journal
 from openbook.training.judge.pairs import JudgedPair, Pairs
 from openbook.training.judge.report import JudgeReport
 from openbook.training.judge.settings import JudgeSettings, Ties
@@ -33,8 +33,8 @@ def label(
     """Preference rows of `found` in `out`, in its order; the verdicts beside it, in OUT.verdicts; both grow row by row. A call
     after one that was broken off goes on where it stopped, with the same pairs or more. Ctrl-C keeps all verdicts that have come.
 
-    UsageError where `out` is there and was not made by the same judge; ModelUnavailable where a whole batch gets no answer;
-    BadData where the disk is full.
+    UsageError where `out` is there and was not made by the same judge; BadData where the disk is full; what the
+    judge raised where it answers nothing.
     """
     path = out.with_name(out.name + ".verdicts")
     if out.exists() and not path.exists():
@@ -42,7 +42,6 @@ def label(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with Journal(path, settings.identity(judge.name)) as journal:
-            write_rows(found.pairs, journal.verdicts, out, settings.ties)
             return _labelled(found, judge, out, settings, journal, progress)
     except OSError as error:
         raise BadData(f"{out} could not be written: {error}", "make room, and give the same command again") from None
@@ -51,19 +50,31 @@ def label(
 def _labelled(
     found: Pairs, judge: ChatModel, out: Path, settings: JudgeSettings, journal: Journal, progress: Progress
 ) -> JudgeReport:
-    report = JudgeReport.of({pair.id: pair for pair in found.pairs}, journal.verdicts.values())
+    known = _verdicts(journal)
+    report = JudgeReport.of({pair.id: pair for pair in found.pairs}, known.values())
     report.left_out = dict(found.left_out)
+    write_rows(found.pairs, known, out, settings.ties)
     try:
         with out.open("ab", buffering=0) as file:
-            for pair, verdict in _judge_all(found.pairs, judge, settings, journal, report, progress):
-                journal.add(verdict)
+            left = [pair for pair in found.pairs if pair.id not in known]
+            for pair, verdict in _judge_all(left, judge, settings, report, progress):
+                journal.add(verdict.as_json())
+                known[pair.id] = verdict
                 report.add(pair, verdict)
                 for row in rows_of_verdict(pair, verdict, settings.ties):
                     file.write(_line(row))
     except KeyboardInterrupt:
         report.stopped = "interrupted; the same command goes on"
-    write_rows(found.pairs, journal.verdicts, out, settings.ties)  # in the order of the pairs
+    write_rows(found.pairs, known, out, settings.ties)  # in the order of the pairs
     return report
+
+
+def _verdicts(journal: Journal) -> dict[str, Verdict]:
+    """Of all pairs that were judged before. BadData for a journal that holds something else."""
+    try:
+        return {one.pair: one for one in map(Verdict.from_json, journal.entries)}
+    except (KeyError, TypeError) as error:
+        raise BadData(f"{journal.path} holds a line that is no verdict: {error}", "name another --out") from None
 
 
 @dataclass(frozen=True)
@@ -92,29 +103,25 @@ def look(found: Pairs, judge: ChatModel, settings: JudgeSettings, count: int = D
 
 
 def _judge_all(
-    pairs: Sequence[JudgedPair],
-    judge: ChatModel,
-    settings: JudgeSettings,
-    journal: Journal,
-    report: JudgeReport,
-    progress: Progress,
+    left: Sequence[JudgedPair], judge: ChatModel, settings: JudgeSettings, report: JudgeReport, progress: Progress
 ) -> Iterator[tuple[JudgedPair, Verdict]]:
-    left = [pair for pair in pairs if pair.id not in journal.verdicts]
     while left:
-        progress("judge", report.judged, len(pairs), "")
+        progress("judge", report.judged, report.pairs, "")
         count = _affordable(left, settings, report)
         if not count:
             report.stopped = "the next question could pass what may be spent (--max-requests, --max-tokens-total)"
             return
         yield from _batch(left[:count], judge, settings, report)
-        left = left[count:]
-    progress("judge", report.judged, len(pairs), "")
+        left = [] if report.stopped else left[count:]
+    progress("judge", report.judged, report.pairs, "")
 
 
 def _batch(
     pairs: Sequence[JudgedPair], judge: ChatModel, settings: JudgeSettings, report: JudgeReport
 ) -> Iterator[tuple[JudgedPair, Verdict]]:
-    """Each pair with its verdict, as soon as all of its questions are answered. Those that failed are counted in `report`."""
+    """Each pair with its verdict, as soon as all of its questions are answered. Those that failed are counted in `report`; when
+    all do, it stops, or raises the first reason where nothing was judged before.
+    """
     shown = [(place, first) for place, pair in enumerate(pairs) for first in orders(pair, settings.is_swapped)]
     questions = [
         question(pairs[at], first, settings.rubric, settings.language, settings.has_ties) for at, first in shown
@@ -137,14 +144,9 @@ def _batch(
                 report.nonsense += sum(one.nonsense for one in replies)
                 report.tokens += sum(one.tokens for one in replies)
     if len(errors) == len(questions) > 0:
-        raise (
-            errors[0]
-            if isinstance(errors[0], ModelUnavailable)
-            else ModelUnavailable(
-                f"the judge {judge.name} answers nothing: {errors[0]}",
-                "see that it works: openbook run, or ask it by hand",
-            )
-        )
+        if not report.judged:
+            raise errors[0]
+        report.stopped = f"the judge answers nothing any more ({errors[0]})"
 
 
 def _verdict(pair: JudgedPair, replies: Sequence[Reply], shown: tuple[int, ...]) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from openbook.core.errors import BadData
 from openbook.training.data.dialogues import ends_of
 from openbook.training.data.formats import rows_of
-from openbook.training.data.records import records
+from openbook.training.data.records import Record, records
 from openbook.training.data.row import Message, Preference, text_of
 
 COMPLETIONS = ("completions", "responses", "answers", "outputs")
@@ -62,13 +62,18 @@ class Pairs:
 
 
 def read_pairs(path: Path) -> Pairs:
-    """All pairs of a file. Identical answers, empty ones, broken rows and pairs that stand there twice are counted and left out.
-    BadData where none is left, with the reasons.
+    """All pairs of a file."""
+    return pairs_of(records(path), str(path))
+
+
+def pairs_of(found_records: Iterable[Record], source: str) -> Pairs:
+    """Identical answers, empty ones, broken rows and pairs that stand there twice are counted and left out. BadData where none is
+    left, with the reasons.
     """
     found, seen = Pairs(), set[str]()
-    for record in records(path):
+    for record in found_records:
         if record.reason:
-            found.leave_out(f"broken: {record.reason}", record.place)
+            found.leave_out(record.reason, record.place)
             continue
         try:
             rows = list(_rows(record.value))
@@ -87,8 +92,8 @@ def read_pairs(path: Path) -> Pairs:
     if not found.pairs:
         reasons = "; ".join(f"{reason} (first: {found.places[reason]})" for reason in found.left_out)
         raise BadData(
-            f"{path} holds no pair to judge: {reasons or 'it is empty'}",
-            'write rows {"prompt", "completions": [TEXT, TEXT]}, or preference rows',
+            f"{source} holds no pair to judge: {reasons or 'it is empty'}",
+            'write rows {"prompt", "completions": [TEXT, TEXT]}, or preference rows; --answers MODEL makes pairs of prompts',
         )
     return found
 
