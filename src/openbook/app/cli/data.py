@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from openbook.app.cli.data_generate import generate
 from openbook.app.cli.data_judge import judge
 from openbook.app.cli.data_mine import mine
 from openbook.app.cli.options import JsonOption, print_json, visible
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("mine")(mine)
+app.command("generate")(generate)
 app.command("judge")(judge)
 
 FileArgument = Annotated[
