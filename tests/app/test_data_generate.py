@@ -48,7 +48,7 @@ def test_seeds_are_expanded(cli: Cli, tmp_path: Path) -> None:
     seeds, out = tmp_path / "seeds.jsonl", tmp_path / "out.jsonl"
     seeds.write_text('{"instruction": "Name a river in Spain.", "output": "The Ebro."}\n', "utf-8")
     script = [
-        said("Task 2: Explain why bread rises in the oven.\nTask 3: Name the river of Spain."),
+        said("Task 2: Explain why bread rises in the oven.\nTask 3: Name one river in Spain."),
         said("The yeast makes gas."),
     ]
     with ChatServer(*script).running() as server:

@@ -33,6 +33,7 @@ from openbook.training.generate.select import answer_of, message_of
 from openbook.training.generate.validate import fault_of_answer, fault_of_task
 
 FAILED, ALIKE, CONTAMINATED = "request: failed", "task: like another", "in the test set"
+SURPLUS = "more than were wanted"
 _VERSION = 1
 
 
@@ -67,6 +68,7 @@ def expand(
                 journal.add(made)
                 job.take(made)
             progress("expanding", min(len(job.pool.made), settings.rows), settings.rows, "")
+        job.receipt.fates[SURPLUS] += max(len(job.pool.made) - settings.rows, 0)
         _write(out, seeds, job.pool.made[: settings.rows], settings, job.receipt)
         if not job.receipt.stopped:
             journal.remove()
