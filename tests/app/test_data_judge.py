@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from chat_server import ChatServer, refused, said
+from chat_server import ChatServer, Reply, refused, said
 from command_line import Cli
 
 
@@ -69,8 +73,6 @@ def test_a_server_that_refuses_is_named(cli: Cli, pairs: Path, tmp_path: Path) -
 
 
 def test_an_answer_that_does_not_come_is_not_waited_for(cli: Cli, pairs: Path, tmp_path: Path) -> None:
-    from chat_server import Reply
-
     with ChatServer(Reply(waits=True)).running() as server:
         out = tmp_path / "out.jsonl"
         cli("data", "judge", pairs, "--judge", f"{server.url}#tiny", "--out", out, "--timeout", "0.3", code=1)
@@ -91,3 +93,35 @@ def test_prompts_are_answered_first(cli: Cli, tmp_path: Path) -> None:
     assert "2 requests" in cli.errors
     (row,) = map(json.loads, out.read_text("utf-8").splitlines())
     assert row["prompt"] == "say something" and {row["chosen"], row["rejected"]} == {"one", "two"}
+
+
+@pytest.mark.slow
+def test_a_judging_that_is_killed_goes_on(cli: Cli, tmp_path: Path) -> None:
+    """kill -9 while the third pair is asked about: what came before is kept, and not asked again."""
+    path, out = tmp_path / "pairs.jsonl", tmp_path / "out.jsonl"
+    rows = [{"prompt": f"question {one}", "completions": [f"good {one}", f"bad {one}"]} for one in range(4)]
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows), "utf-8")
+    options = ["--out", str(out), "--no-swap", "--connections", "1"]
+    with ChatServer(said("A"), said("B"), Reply(waits=True)).running() as server:
+        command = [
+            sys.executable,
+            "-m",
+            "openbook",
+            "data",
+            "judge",
+            str(path),
+            "--judge",
+            f"{server.url}#tiny",
+            *options,
+        ]
+        environment = os.environ | {"OPENBOOK_HOME": str(tmp_path / "home")}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+            while len(server.requests) < 3 or not out.exists() or out.read_bytes().count(b"\n") < 2:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+    kept = out.read_bytes()
+    with ChatServer(said("A")).running() as server:
+        report = json.loads(cli("data", "judge", path, "--judge", f"{server.url}#tiny", *options, "--json"))
+    assert (report["labelled"], len(server.requests)) == (4, 2)
+    assert out.read_bytes().startswith(kept)
