@@ -64,12 +64,13 @@ def test_what_is_no_pair_is_counted(tmp_path: Path) -> None:
         {"completions": ["a", "b"]},
         [1],
         "{broken",
+        '{"prompt": "\\ud800", "completions": ["a", "b"]}',
     )
     assert len(found.pairs) == 1
     reasons = dict(found.left_out)
     assert reasons.pop("chosen and rejected are the same") == 1
     assert reasons.pop("empty completion") == 1
-    assert sum(reasons.values()) == 5
+    assert sum(reasons.values()) == 6
     assert found.places["chosen and rejected are the same"].endswith(":2")
 
 

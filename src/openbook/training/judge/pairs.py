@@ -76,12 +76,11 @@ def pairs_of(found_records: Iterable[Record], source: str) -> Pairs:
             found.leave_out(record.reason, record.place)
             continue
         try:
-            rows = list(_rows(record.value))
+            made = [_pair(row, gold, record.place) for row, gold in _rows(record.value)]
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
             found.leave_out(f"broken: {error}", record.place)
             continue
-        for row, gold in rows:
-            pair = _pair(row, gold, record.place)
+        for pair in made:
             if isinstance(pair, str):
                 found.leave_out(pair, record.place)
             elif pair.id in seen:
@@ -119,7 +118,7 @@ def _rows(value: Any) -> Iterator[tuple[Preference, int | None]]:
 
 
 def _pair(row: Preference, gold: int | None, place: str) -> JudgedPair | str:
-    """The pair of a row; or why there is none."""
+    """The pair of a row; or why there is none. ValueError for text that no file can hold (half a surrogate pair)."""
     ends = ends_of(row)
     if isinstance(ends, str):
         return ends
@@ -132,7 +131,7 @@ def _pair(row: Preference, gold: int | None, place: str) -> JudgedPair | str:
 
 
 def _written(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _told(messages: Sequence[Message]) -> str:
