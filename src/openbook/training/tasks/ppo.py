@@ -24,17 +24,18 @@ from openbook.training.rollouts.groups import frozen_copy
 from openbook.training.rollouts.samples import SampleLog
 from openbook.training.sources.experience import Experience
 from openbook.training.sources.rollouts import Judged, RolloutSource
-from openbook.training.tasks.rolled import open_rolling
+from openbook.training.tasks.rolled import check_rolling, open_rolling
 from openbook.training.tasks.task import Task
 
 
 def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
     """UsageError for a critic that reads other tokens, or checkpoints in parts."""
     part, roll = recipe.ppo, recipe.rollout
-    rolling = open_rolling(recipe, begun, ranks)
+    check_rolling(recipe, begun)
     if recipe.checkpoint != "whole":
         raise UsageError("a critic is saved whole", "use checkpoint=whole")
     critic, note = open_critic(recipe, begun)
+    rolling = open_rolling(recipe, begun, ranks)  # last: it starts processes
     learner = Estimates(
         begun.model,
         critic,
@@ -79,6 +80,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         begins_at_guess=False,
         notes=(*rolling.notes(), note),
         beside=critic,
+        close=rolling.close,
     )
 
 
