@@ -10,8 +10,9 @@ a judge reads the question, counts the colours of answer A and answer B, and say
 - `wrong`: the rule, but one pair in five is told the other way round, in both orders.
 
 Reported: agreement with the known better answer, consistency of both orders, how often the answer shown first won, nonsense; and
-of DPO on the labels the held-out accuracy on 200 pairs with the known better answer, log-probabilities and what was forgotten, as
-in `alignment_proof.py`, whose model and settings these are. Writes `results/rlaif_proof.json`; a run that is there is kept.
+of DPO on the labels the accuracy on 200 other pairs by the known better answer, log-probabilities and what was forgotten, as in
+`alignment_proof.py`, whose model and settings these are. Which checkpoint is the best is decided on 200 pairs that the judge
+labelled too: the known better answers are looked at once, at the end. Writes `results/rlaif_proof.json`; what is there is kept.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from alignment_data import COLOURS, Row
-from alignment_proof import COMMON, base_of, files, judged, logged, run
+from alignment_data import COLOURS, Row, pairs, written
+from alignment_proof import COMMON, HELD_OUT, base_of, files, judged, logged, run
 from machine import describe
 from openbook.core.messages import ChatRequest, Completion, ModelLimits
 from openbook.training.judge.label import label
@@ -104,6 +105,9 @@ def measured(name: str, folder: Path, base: Path, data: dict[str, str], seed: in
     out = folder / f"{name.replace(', ', '-')}.jsonl"
     settings = replace(SETTINGS, is_swapped=name != "hasty, once")
     report = label(read_pairs(Path(data["pairs"])), RuleJudge(name), out, settings)
+    chosen_on = out.with_suffix(".eval.jsonl")
+    unseen = Path(written(folder / "unseen.jsonl", pairs(HELD_OUT, seed + 2_000)))
+    label(read_pairs(unseen), RuleJudge(name), chosen_on, settings)
     seconds = time.process_time() - began
     said = report.to_json()
     kept = (
@@ -119,14 +123,14 @@ def measured(name: str, folder: Path, base: Path, data: dict[str, str], seed: in
     )
     return {
         "labels": {one: said[one] for one in kept} | {"cpu_seconds": round(seconds, 1)},
-        "dpo": preference(name, folder, base, data | {"pairs": str(out)}, seed),
+        "dpo": preference(name, folder, base, data | {"pairs": str(out), "chosen_on": str(chosen_on)}, seed),
     }
 
 
 def preference(name: str, folder: Path, base: Path, data: dict[str, str], seed: int) -> Row:
-    """DPO as `sigmoid` of `alignment_proof`, on the judge's labels; evaluated on pairs whose better answer is known."""
+    """DPO as `sigmoid` of `alignment_proof`, on the judge's labels; measured on pairs whose better answer is known."""
     values: dict[str, Any] = COMMON | {"objective": "preference", "preference": {"loss": "sigmoid", "beta": 0.5}}
-    values |= {"model": {"path": str(base)}, "data": {"train": data["pairs"], "eval": data["held"]}, "seed": seed}
+    values |= {"model": {"path": str(base)}, "data": {"train": data["pairs"], "eval": data["chosen_on"]}, "seed": seed}
     out = folder / f"dpo-{name.replace(', ', '-')}"
     began = time.process_time()
     model = run(values | {"out": str(out)})
