@@ -21,6 +21,7 @@ from openbook.training.recipe_parts import (
     ContinualPart,
     ContrastivePart,
     DataPart,
+    DistillPart,
     ForgettingPart,
     GrpoPart,
     MaskedPart,
@@ -51,6 +52,7 @@ ObjectiveName = Literal[
     "reward",
     "preference",
     "grpo",
+    "distill",
     "ppo",
 ]
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
@@ -79,6 +81,7 @@ class Recipe(Part):
     reward: RewardPart = RewardPart()
     preference: PreferencePart = PreferencePart()
     grpo: GrpoPart = GrpoPart()
+    distill: DistillPart = DistillPart()
     ppo: PpoPart = PpoPart()
     rollout: RolloutPart = RolloutPart()
     rewards: tuple[RewardTerm, ...] = Field(default=(), description="what completions are worth: a weighted sum")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from openbook.training.data.documents import Documents
 from openbook.training.data.formats import Format
 from openbook.training.data.samples import Prompts, TooLong
+from openbook.training.objectives.distill_names import Divergence
 from openbook.training.objectives.policy_names import (
     VARIANTS,
     Aggregation,
@@ -211,6 +212,19 @@ class GrpoPart(Part):
         if self.redraws is not None:
             return self.redraws
         return _REDRAWS if VARIANTS[self.variant].is_dynamic else 0
+
+
+class DistillPart(Part):
+    """Of objective `distill`: loss = (1 - weight) cross-entropy + weight temperature^2 divergence from the teacher."""
+
+    teacher: str | None = Field(default=None, description="directory of a model with the student's tokens")
+    divergence: Divergence = "forward"
+    temperature: float = Field(default=1.0, gt=0, description="divides the logits of both")
+    weight: float = Field(default=0.5, gt=0, le=1)
+    mixture: float = Field(default=0.5, gt=0, lt=1, description="of jsd: share of the teacher in the middle")
+    on_policy: float = Field(
+        default=0.0, ge=0, le=1, description="share of the steps that learn from what the student itself writes"
+    )
 
 
 class MaskedPart(Part):

@@ -81,7 +81,11 @@ def _train(
 ) -> Outcome:
     """The model is gone when this returns, and with it what it holds of the ranks."""
     with held(Path(recipe.out), resume=resume) if ranks.is_first else nullcontext():
-        return open_run(recipe, ranks, say, progress).go(resume, watch)
+        run = open_run(recipe, ranks, say, progress)
+        try:
+            return run.go(resume, watch)
+        finally:
+            run.task.close()
 
 
 def open_run(

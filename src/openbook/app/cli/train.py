@@ -109,7 +109,11 @@ def _checked(recipe: Recipe, ranks: Ranks) -> None:
         if ranks.is_first:
             print(visible(line))
 
-    check_run(open_run(recipe, ranks, progress=_progress()), say)
+    run = open_run(recipe, ranks, progress=_progress())
+    try:
+        check_run(run, say)
+    finally:
+        run.task.close()
 
 
 def _run(recipe: Recipe, resume: bool, *, is_quiet: bool) -> Outcome:

@@ -246,7 +246,8 @@ class RolloutSource(Generic[M]):
             raise RunStopped("no completion of a rollout has a reward", "see rollouts with `openbook train --check`")
         for one in rolled.episodes:
             one.is_left_out = self._leaves_out_truncated and not one.is_finished
-        parts = self._parts(len(rolled.episodes), 0)
+        count = len(rolled.episodes)
+        parts = [part for taken in range(self._how.minibatches) for part in self._parts(count, taken)]
         values, more = self._learner.prepare(rolled.episodes, parts)
         told = {**told, **more, "renew_s": (renewal.seconds, 1.0), "renew_mb": (renewal.bytes / 1e6, 1.0)}
         if self._how.redraws:
@@ -274,7 +275,8 @@ class RolloutSource(Generic[M]):
 
     def _roll(self) -> Rolled:
         drawn = self._order.step(self._how.prompts)[self._ranks.rank :: self._ranks.world_size]
-        chosen = [(place, self._prompts[place]) for _, place in drawn]
+        count = len(self._prompts)  # a prompt that comes twice, in two epochs, is answered otherwise
+        chosen = [(epoch * count + place, self._prompts[place]) for epoch, place in drawn]
         return self._roller.roll(chosen, self._how.completions, self._number)
 
     def _groups(self, rolled: Rolled) -> list[list[Episode]]:
@@ -300,14 +302,18 @@ def told_of(rolled: Rolled) -> dict[str, tuple[float, float]]:
     count = float(len(episodes))
     known = table.total[~np.isnan(table.total)]
     told = {
-        "reward": (float(known.sum()), float(len(known))),
-        "reward_std": (float(known.std()) * len(known) if len(known) else 0.0, float(len(known))),
         "length": (float(sum(one.num_written for one in episodes)), count),
         "finished": (float(sum(one.is_finished for one in episodes)), count),
         "rollout_s": (rolled.times.write, 1.0),
-        "reward_s": (rolled.times.reward, 1.0),
-        "reward_faults": (float(len(table.faults)), 1.0),
     }
+    if table.by_name:
+        spread = float(known.std()) * len(known) if len(known) else 0.0
+        told |= {
+            "reward": (float(known.sum()), float(len(known))),
+            "reward_std": (spread, float(len(known))),
+            "reward_s": (rolled.times.reward, 1.0),
+            "reward_faults": (float(len(table.faults)), 1.0),
+        }
     for name, values in table.by_name.items():
         own = values[~np.isnan(values)]
         told[f"reward/{name}"] = (float(own.sum()), float(len(own)))

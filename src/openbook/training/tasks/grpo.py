@@ -59,4 +59,5 @@ def grpo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
             )
 
     per_epoch = len(rolling.prompts) * roll.completions * roll.epochs
-    return Task(source, objective, held_out, per_epoch, begins_at_guess=False, notes=tuple(rolling.notes()))
+    notes = tuple(rolling.notes())
+    return Task(source, objective, held_out, per_epoch, begins_at_guess=False, notes=notes, close=rolling.close)

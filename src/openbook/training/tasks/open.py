@@ -50,6 +50,10 @@ def open_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress = s
             return reward_task(recipe, begun, ranks, progress)
         case "preference":
             return preference_task(recipe, begun, ranks, progress)
+        case "distill":
+            from openbook.training.tasks.distill import distill_task
+
+            return distill_task(recipe, begun, ranks, progress)
         case "grpo":
             from openbook.training.tasks.grpo import grpo_task
 

@@ -32,6 +32,11 @@ class Rolling:
     judge: Roller
     schedule: Schedule
 
+    def close(self) -> None:
+        """Ends the processes of rewards."""
+        if self.roller.rewards is not None:
+            self.roller.rewards.close()
+
     def notes(self) -> Iterator[str]:
         yield f"{self.prompts} to answer" + (f", {self.held_out} held out" if self.held_out else "")
         yield from self.prompts.lines()

@@ -13,12 +13,16 @@ from openbook.training.objectives.objective import Objective
 from openbook.training.sources.step import Source
 
 
+def _nothing() -> None:
+    """Of tasks that start nothing."""
+
+
 @dataclass(frozen=True)
 class Task:
     """`held_out`: this rank's micro-batches of an evaluation. `per_epoch`: rows of an epoch, about. `begins_at_guess`: a fresh
     model's loss is ln V. `is_fixed`: all forward passes have the same shape. `notes`: what to know about the data.
     `also` writes what else belongs to a checkpoint, beside model and tokenizer. `beside`: what is trained beside the model and is
-    no part of it; whole in every process.
+    no part of it; whole in every process. `close` ends what it has started (processes of rewards).
     """
 
     source: Source[Any]
@@ -30,3 +34,4 @@ class Task:
     notes: tuple[str, ...] = ()
     also: Callable[[Path], None] | None = None
     beside: nn.Module | None = None
+    close: Callable[[], None] = _nothing
