@@ -14,11 +14,20 @@ from openbook.core.paths import replacing
 from openbook.training.forgetting_report import forgetting_part
 from openbook.training.log import NAME as LOG
 from openbook.training.log import read_log
+from openbook.training.rollouts.samples import NAME as SAMPLES
+from openbook.training.rollouts.samples import read_samples
 
 _WIDTH, _HEIGHT, _LEFT, _BELOW = 640, 220, 64, 26
 _MOST_POINTS = 600
 _CURVES = (
     ("loss", ("loss", "eval_loss")),
+    ("reward", ("reward", "eval_reward")),
+    ("divergence, nats a token", ("kl", "approx_kl")),
+    ("entropy, nats a token", ("entropy",)),
+    ("tokens of a completion", ("length", "eval_length")),
+    ("share of groups without signal", ("no_signal",)),
+    ("share of tokens that are clipped", ("clip_fraction",)),
+    ("explained variance of values", ("explained_variance",)),
     ("learning rate", ("rate",)),
     ("norm of the gradient", ("norm",)),
     ("tokens a second", ("tokens_per_s",)),
@@ -57,7 +66,7 @@ def write_report(run: Path) -> Path:
         lines = {name: [(row["step"], row[name]) for row in rows if _is_number(row.get(name))] for name in names}
         if drawn := {name: points for name, points in lines.items() if points}:
             parts.append(f"<h2>{html.escape(title)}</h2>{chart(drawn)}")
-    parts.append(forgetting_part(run))
+    parts += [samples_part(run), forgetting_part(run)]
     recipe = run / "recipe.yaml"
     if recipe.is_file():
         parts.append(f"<h2>settings</h2><pre>{html.escape(recipe.read_text('utf-8'))}</pre>")
@@ -65,6 +74,16 @@ def write_report(run: Path) -> Path:
     with replacing(path) as file:
         file.write(("<!doctype html><meta charset=utf-8>" + "\n".join(parts) + "\n").encode())
     return path
+
+
+def samples_part(run: Path) -> str:
+    """The newest completions of a run that learns from its own, with their rewards."""
+    rows = read_samples(run / SAMPLES) if (run / SAMPLES).is_file() else []
+    if not rows:
+        return ""
+    last = [row for row in rows if row["rollout"] == rows[-1]["rollout"]]
+    shown = "\n\n".join(f"{row.get('prompt')}\n=> {row.get('completion')}\nreward {row.get('reward')}" for row in last)
+    return f"<h2>completions of rollout {last[0]['rollout']:,}</h2><pre>{html.escape(shown)}</pre>"
 
 
 def chart(lines: Mapping[str, Sequence[Point]]) -> str:

@@ -123,6 +123,8 @@ def test_samples_have_their_rewards(tmp_path: Path) -> None:
     assert [row["rollout"] for row in rows] == [1, 1, 2, 2]
     assert all(row["prompt"].startswith("say ") and row["reward"] in (0.0, 1.0) for row in rows)
     assert all(bool(row["reward"]) == any(c in "aeiou" for c in row["completion"]) for row in rows)
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "completions of rollout 2" in report and "groups without signal" in report
 
 
 def test_groups_without_signal_are_drawn_again(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from openbook.training.sources.answers import Answer
 
 @dataclass
 class Episode:
-    """`prompt`: which draw of which row it answers; `group`: completions of one prompt have the same. `learned`: of each id behind the prompt,
-    whether the model wrote it; `logprobs`: of those, as the program that wrote says it, at the temperature of the draw.
-    `reward`: NaN where there is none, and it is left out. `turns`: completions in it. `is_left_out`: nothing of it is learned,
-    but it counts among its group.
+    """`prompt`: which draw of which row it answers; `group`: completions of one prompt have the same. `learned`: of each id
+    behind the prompt, whether the model wrote it; `logprobs`: of those, as the program that wrote says it, at the temperature of
+    the draw. `reward`: NaN where there is none, and it is left out. `turns`: completions in it. `is_left_out`: nothing of it is
+    learned, but it counts among its group.
     """
 
     prompt: int

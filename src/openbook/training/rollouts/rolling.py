@@ -74,7 +74,7 @@ class Roller:
         self.writer.rest()
 
     def roll(self, prompts: Sequence[tuple[int, Prompt]], completions: int, number: int) -> Rolled:
-        """`completions` of each (number, prompt), numbers all different. `number`: what tells these draws from others of the same.
+        """`completions` of each (number, prompt), numbers all different. `number`: what tells these draws from other ones.
         RunStopped where rewards have too many faults, or the model says no numbers.
         """
         began = time.monotonic()

@@ -7,11 +7,13 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openbook.core.paths import replacing
-from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.training.rollouts.episode import Episode
+
+if TYPE_CHECKING:
+    from openbook.lm.tokenizers.tokenizer import Tokenizer
+    from openbook.training.rollouts.episode import Episode
 
 NAME = "samples.jsonl"
 
