@@ -58,7 +58,7 @@ class CachedScores:
     def score(self, asked: Sequence[Asked]) -> list[list[float]]:
         """Of each end of each text. The caller has looked at `room`."""
         found: list[list[float]] = []
-        rounds = self._rounds(asked)
+        rounds = self._rounds(asked) if asked else []
         for one in rounds:
             self._make_room(one)
             self._read([(self._begun(each), each.tokens) for each in one])
