@@ -70,7 +70,7 @@ def _check_first_loss(loop: Loop[Any], micros: Sequence[Any], found: Evaluation)
     knows = loop.objective if isinstance(loop.objective, KnowsFirstLoss) else None
     said = knows.first_loss(micros[0]) if knows is not None and micros and not _has_virtual_tokens(loop.model) else None
     total, weight, unknown = loop.ranks.sum([said or 0.0, loop.objective.weight(micros[0]), float(said is None)])
-    if unknown:
+    if unknown or not weight:
         return
     share = FIRST_TOLERANCE if loop.pace.precision == "float32" else FIRST_TOLERANCE_16
     expected = total / weight

@@ -60,7 +60,7 @@ def test_the_reference_of_an_adapter_is_its_base(tmp_path: Path) -> None:
     train(recipe(tmp_path, **changes))
     found = log(tmp_path)
     assert found[0]["kl"] == 0
-    assert found[1]["kl"] > 0
+    assert found[-1]["kl"] > 0
 
 
 def test_the_loss_is_nothing_and_its_gradient_is_not(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_loss_is_nothing_and_its_gradient_is_not(tmp_path: Path) -> None:
     "steps", [{"epochs": 2, "minibatches": 2}, {}], ids=["in the middle of a rollout", "between two"]
 )
 def test_it_goes_on_to_the_bit(tmp_path: Path, steps: dict[str, int]) -> None:
-    changes: dict[str, Any] = {"rollout": steps, "grpo": {"variant": "grpo"}, "save_every": 3, "keep": 9}
+    changes: dict[str, Any] = {"rollout": steps, "grpo": {"variant": "grpo"}, "save_every": 3, "schedule": "constant"}
     train(recipe(tmp_path, steps=6, out=str(tmp_path / "whole"), **changes))
     train(recipe(tmp_path, steps=3, out=str(tmp_path / "parts"), **changes))
     train(recipe(tmp_path, steps=6, out=str(tmp_path / "parts"), **changes), resume=True)
@@ -162,11 +162,11 @@ def test_a_reward_that_raises_stops_the_run_by_name(tmp_path: Path) -> None:
 
 
 def test_truncated_completions_can_be_left_out(tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"grpo": {"variant": "dapo", "redraws": 0}, "steps": 2}
-    train(recipe(tmp_path, **changes, rollout={"truncated": "leave out"}))
+    changes: dict[str, Any] = {"grpo": {"variant": "dapo", "redraws": 0}, "steps": 2, "batch_size": 32}
+    train(recipe(tmp_path, **changes, rollout={"truncated": "leave out", "max_tokens": 24, "completions": 8}))
     for row in log(tmp_path):
-        finished = round(row["finished"] * 8)
-        assert row["weight"] <= finished * 6
+        assert 0 < row["finished"] < 0.5
+        assert 0 < row["weight"] <= round(row["finished"] * 32) * 24
 
 
 def test_an_environment_answers_and_what_it_says_is_not_learned(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_check_shows_a_completion(tmp_path: Path) -> None:
     said: list[str] = []
     check_run(open_run(recipe(tmp_path), Ranks()), said.append)
     assert "12 prompts to answer" in said
-    assert any("learned" in line for line in said)
+    assert any(line.strip().startswith("trained") for line in said)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,6 @@ def test_a_check_shows_a_completion(tmp_path: Path) -> None:
         ({"rollout": {"max_tokens": 40}}, "no room for a prompt"),
         ({"adapter": {"kind": "lora", "dropout": 0.1}}, "dropout"),
         ({"adapter": {"kind": "prefix"}}, "virtual tokens"),
-        ({"parallel": "fsdp"}, "whole model"),
         ({"rollout": {"environment": "nowhere.py:X"}}, "environment"),
     ],
 )

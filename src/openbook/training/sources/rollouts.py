@@ -32,6 +32,8 @@ Values = Mapping[str, Sequence[NDArray[np.float32]]]
 Told = Mapping[str, tuple[float, float]]
 _EVALUATION = 1 << 62
 """Above the numbers of rollouts: draws of evaluations are their own, always the same."""
+_TRIES = 8
+"""Rollouts one after the other from which nothing can be learned."""
 
 
 @dataclass(frozen=True)
@@ -233,19 +235,22 @@ class RolloutSource(Generic[M]):
             self._batch = _Batch([Episode(**one) for one in said["episodes"]], values, {}, said["taken"])
 
     def _rolled(self) -> _Batch:
-        """Writes, scores and weighs what the next steps learn from."""
+        """Writes, scores and weighs what the next steps learn from. RunStopped where nothing can be learned time and again."""
         self._number += 1
         renewal = self._roller.renew()
         try:
-            rolled, redrawn = self._with_signal()
+            for _ in range(_TRIES):
+                rolled, redrawn = self._with_signal()
+                told = told_of(rolled)
+                if self._ranks.any(self._kept(rolled)):
+                    break
+            else:
+                raise RunStopped(
+                    f"of {_TRIES} rollouts no completion can be learned from: none has a reward, or all were cut",
+                    "raise rollout.max_tokens, or see completions with `openbook train --check`",
+                )
         finally:
             self._roller.rest()
-        told = told_of(rolled)
-        rolled.episodes = [one for one in rolled.episodes if math.isfinite(one.reward)]
-        if not self._ranks.any(bool(rolled.episodes)):
-            raise RunStopped("no completion of a rollout has a reward", "see rollouts with `openbook train --check`")
-        for one in rolled.episodes:
-            one.is_left_out = self._leaves_out_truncated and not one.is_finished
         count = len(rolled.episodes)
         parts = [part for taken in range(self._how.minibatches) for part in self._parts(count, taken)]
         values, more = self._learner.prepare(rolled.episodes, parts)
@@ -255,6 +260,13 @@ class RolloutSource(Generic[M]):
         if self._samples is not None and self._ranks.is_first:
             self._samples.write(self._number, rolled.episodes, self._roller.tokenizer)
         return _Batch(rolled.episodes, values, told)
+
+    def _kept(self, rolled: Rolled) -> bool:
+        """Takes out what has no reward, and marks what is left out; whether something can be learned."""
+        rolled.episodes = [one for one in rolled.episodes if math.isfinite(one.reward)]
+        for one in rolled.episodes:
+            one.is_left_out = self._leaves_out_truncated and not one.is_finished
+        return any(one.num_learned for one in rolled.episodes)
 
     def _with_signal(self) -> tuple[Rolled, int]:
         """A rollout whose groups teach something, as far as other prompts could be found; and how often others were drawn."""
