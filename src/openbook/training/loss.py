@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,9 @@ long as its products alone). A group has `LEAST_ROWS` at least."""
 _PART_ROWS = 32_768
 """Of the table of tokens whose gradient is computed at a time."""
 IGNORED = -100
+IntoGradient = Callable[[Tensor, slice, bool], Tensor]
+"""(logits (m, V), which of all rows they are, whether gradients are wanted) -> their loss, () float32. Where they are, the logits
+become the gradient of that loss, in place."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,21 @@ def cross_entropy_sum(hidden: Tensor, head: nn.Module | None, targets: Tensor) -
     if head is None:
         raise ValueError("the model has no head that makes logits of tokens")
     if type(head) is Linear and head.bias is None:
-        found: Tensor = _CrossEntropySum.apply(hidden, head.weight, targets)  # type: ignore[no-untyped-call]
-        return found
+        return logits_sum(
+            hidden, head.weight, lambda logits, some, needs: _to_gradient(logits, targets[some], needs_gradient=needs)
+        )
     total = hidden.new_zeros((), dtype=torch.float32)
     for own, wanted in zip(*_chunks(hidden, targets, _vocabulary(head)), strict=True):
         total = total + checkpoint(_plain, own, head, wanted, use_reentrant=False)
     return total
+
+
+def logits_sum(hidden: Tensor, weight: Tensor, into_gradient: IntoGradient) -> Tensor:
+    """A loss of logits = hidden weight^T, () float32, of which a group of rows is in memory at a time. hidden: (M, E), weight:
+    (V, E). backward() is called once.
+    """
+    found: Tensor = _LogitsSum.apply(hidden, weight, into_gradient)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _plain(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
@@ -77,11 +89,11 @@ def _group_rows(rows: int, row_bytes: int) -> int:
     return math.ceil(rows / max(round(rows / most), 1)) or 1
 
 
-class _CrossEntropySum(torch.autograd.Function):
+class _LogitsSum(torch.autograd.Function):
     """Gradients are those of a sum, so that what comes back is one factor for all of them."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, into_gradient: IntoGradient) -> Tensor:
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden.dtype
         with torch.autocast(hidden.device.type, enabled=False):
             table = weight.to(dtype)
@@ -89,11 +101,11 @@ class _CrossEntropySum(torch.autograd.Function):
             by_hidden = torch.empty_like(hidden) if needs_hidden else None
             by_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
             total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-            size = _group_rows(len(targets), table.itemsize * len(table))
-            for begin in range(0, len(targets), size):
+            size = _group_rows(len(hidden), table.itemsize * len(table))
+            for begin in range(0, len(hidden), size):
                 rows = hidden[begin : begin + size].to(dtype)
                 logits = rows @ table.t()  # (m, V)
-                total += _to_gradient(logits, targets[begin : begin + size], needs_hidden or needs_weight)
+                total += into_gradient(logits, slice(begin, begin + size), needs_hidden or needs_weight)
                 if by_hidden is not None:
                     by_hidden[begin : begin + size] = logits @ table
                 if by_weight is not None:
@@ -107,7 +119,7 @@ class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         if ctx.gradients is None:
-            raise RuntimeError("the gradients of this cross-entropy are gone: backward() is called once")
+            raise RuntimeError("the gradients of this loss are gone: backward() is called once")
         by_hidden, by_weight = ctx.gradients
         ctx.gradients = None  # they are scaled in place: a table of tokens is large
         return (
@@ -117,7 +129,7 @@ class _CrossEntropySum(torch.autograd.Function):
         )
 
 
-def _to_gradient(logits: Tensor, targets: Tensor, needs_gradient: bool) -> Tensor:
+def _to_gradient(logits: Tensor, targets: Tensor, *, needs_gradient: bool) -> Tensor:
     """The loss, () float32. `logits` (m, V) become its gradient, softmax(logits) - one_hot(targets)."""
     total = torch.zeros((), dtype=torch.float32, device=logits.device)
     for part, wanted in zip(*_chunks(logits, targets, logits.shape[1]), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +40,55 @@ def distill_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress)
     size = sum(one.numel() for one in teacher.parameters())
     notes = [f"teacher: {size:,} parameters, {part.divergence} divergence, of weight {part.weight:g}"]
     rows = open_rows(recipe, begun.tokenizer, ranks, progress, is_text=False) if part.on_policy < 1 else None
-    rolling = open_rolling(recipe, begun, ranks, needs_rewards=False) if part.on_policy else None
+    rolling = _rolling(recipe, begun, ranks) if part.on_policy else None
     if rows is not None:
         notes += rows.notes()
     if rolling is not None:
         notes += rolling.notes()
-    found = rows if rows is not None else open_rows(recipe, begun.tokenizer, ranks, progress, is_text=False)
+    found = rows or _held_out(recipe, begun, ranks, progress)
 
     def held_out() -> Iterator[Tokens]:
-        yield from found.evaluated(recipe.max_seq_len, recipe.data.eval_rows, ranks)
+        if found is not None:
+            yield from found.evaluated(recipe.max_seq_len, recipe.data.eval_rows, ranks)
 
     return Task(
         _source(recipe, begun, ranks, rows, rolling),
         Distilled(teacher, knobs),
         held_out,
-        found.per_epoch,
+        rows.per_epoch if rows is not None else _per_epoch(recipe, rolling),
+        begins_at_guess=False,
         is_fixed=rows is not None and rows.layout == "windows" and rolling is None,
         notes=tuple(notes),
         close=(lambda: None) if rolling is None else rolling.close,
     )
+
+
+def _rolling(recipe: Recipe, begun: Begun, ranks: Ranks) -> Rolling:
+    """What is held out is not asked: its answers are read as they are. Rewards are only logged."""
+    if recipe.data.eval_share:
+        raise UsageError(
+            "prompts cannot be parted as their answers are, by tokens",
+            "hold rows out in a file: data.eval=FILE data.eval_share=0",
+        )
+    asked = recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": ()})})
+    return open_rolling(asked, begun, ranks, needs_rewards=False)
+
+
+def _held_out(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) -> Rows | None:
+    """Where the student learns from its own words alone: prompts need no answers, only what is held out does."""
+    data = recipe.data
+    if not data.eval:
+        return None
+    only = recipe.model_copy(
+        update={"data": data.model_copy(update={"train": data.eval, "eval": (), "weights": (), "replay": ()})}
+    )
+    rows = open_rows(recipe, begun.tokenizer, ranks, progress, is_text=False)
+    return replace(rows, held_outs=(rows.train,))
+
+
+def _per_epoch(recipe: Recipe, rolling: Rolling | None) -> int:
+    assert rolling is not None
+    return len(rolling.prompts) * recipe.rollout.completions * recipe.rollout.epochs
 
 
 def open_teacher(name: str, recipe: Recipe, begun: Begun) -> Family:
