@@ -79,10 +79,8 @@ def _held_out(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) ->
     data = recipe.data
     if not data.eval:
         return None
-    only = recipe.model_copy(
-        update={"data": data.model_copy(update={"train": data.eval, "eval": (), "weights": (), "replay": ()})}
-    )
-    rows = open_rows(recipe, begun.tokenizer, ranks, progress, is_text=False)
+    only = data.model_copy(update={"train": data.eval, "eval": (), "weights": (), "replay": ()})
+    rows = open_rows(recipe.model_copy(update={"data": only}), begun.tokenizer, ranks, progress, is_text=False)
     return replace(rows, held_outs=(rows.train,))
 
 
