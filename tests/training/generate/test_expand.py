@@ -141,6 +141,16 @@ def test_examples_are_of_one_language_and_mostly_seeds() -> None:
         assert {language_of(one) for one in shown} == {language}
 
 
+def test_what_a_pool_gave_up_may_come_again() -> None:
+    pool = Pool([Task("Name a river in Spain.", "", "en")], 0.7)
+    new = Task("Explain why bread rises.", "", "en", "self-instruct")
+    assert pool.is_new(new.text) and not pool.is_new("Name one river in Spain.")
+    pool.add(new)
+    assert not pool.is_new(new.text)
+    pool.drop_last(1)
+    assert pool.is_new(new.text) and not pool.made and not pool.is_new("Name one river in Spain.")
+
+
 def test_lists_of_tasks_are_read_as_models_write_them() -> None:
     text = "Sure!\nTask 9: Explain a bridge.\n\n**Task 10:** Name a\n river.\n11. Sing it.\n- 12) Last one is cut"
     assert read_tasks(text, is_cut=True) == ["Explain a bridge.", "Name a river.", "Sing it."]

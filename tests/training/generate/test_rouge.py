@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +40,14 @@ def test_values_by_hand() -> None:
     assert rouge_l("", "the cat") == rouge_l("?!", "the cat") == 0.0
 
 
-def test_longer_than_a_machine_word() -> None:
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_longer_than_a_machine_word_carries_over(seed: int) -> None:
+    draw = Random(seed)
+    first, second = (" ".join(draw.choices("abcdefgh", k=draw.randint(65, 200))) for _ in range(2))
+    assert KeptTexts([first]).most_alike(second).score == pytest.approx(rouge_l(first, second))
+
+
+def test_a_subsequence_of_two_hundred_words() -> None:
     text = " ".join(f"w{at}" for at in range(200))
     other = " ".join(f"w{at}" for at in range(0, 200, 2))
     assert KeptTexts([other]).most_alike(text).score == pytest.approx(2 * 100 / 300)
