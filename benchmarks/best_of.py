@@ -47,11 +47,11 @@ def main() -> None:
         found["seeds"][str(seed)] = rows
         for name, row in rows.items():
             print(f"{seed} {name:12}", *(f"{key} {value:9.3f}" for key, value in row.items()), flush=True)
-    found["means"] = {
-        name: {key: round(fmean(rows[name][key] for rows in found["seeds"].values()), 3) for key in row}
-        for name, row in next(iter(found["seeds"].values())).items()
-    }
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        found["means"] = {
+            name: {key: round(fmean(one[name][key] for one in found["seeds"].values()), 3) for key in row}
+            for name, row in rows.items()
+        }
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 def reward_of(folder: Path, base: Path, data: dict[str, str], seed: int) -> Path:
