@@ -27,9 +27,9 @@ def test_draws_have_the_probabilities_of_the_softmax(temperature: float) -> None
     """Chi-square with 5 degrees of freedom: over 20.5 once in a thousand; the seeds are fixed."""
     count = 5_000
     seen = [0] * len(LOGITS)
-    for seed in range(count):
-        one = Sequence(0, [0], SamplingParams(seed=seed, temperature=temperature), 1)
-        seen[choose(LOGITS[None].clone(), [one])[0].token] += 1
+    drawing = [Sequence(0, [0], SamplingParams(seed=seed, temperature=temperature), 1) for seed in range(count)]
+    for chosen in choose(LOGITS.repeat(count, 1), drawing):
+        seen[chosen.token] += 1
     expected = (LOGITS / temperature).softmax(0) * count
     assert sum((got - float(want)) ** 2 / float(want) for got, want in zip(seen, expected, strict=True)) < 20.5
 
@@ -137,3 +137,11 @@ def test_logprobs_after_temperature(more: dict) -> None:
     said = {"temperature": 0.5, "logprobs": 0, "tempered_logprobs": True} | more
     (chosen,) = choose(LOGITS[None].clone(), [sequence([0], **said)])
     assert chosen.logprob == pytest.approx(float((LOGITS / 0.5).log_softmax(0)[chosen.token]), abs=1e-5)
+
+
+def test_all_at_once_are_those_one_by_one() -> None:
+    rows = torch.randn(9, 700, generator=torch.Generator().manual_seed(0))
+    drawing = [Sequence(0, [0] * (at + 1), SamplingParams(seed=2**70 + at, temperature=0.9), 1) for at in range(9)]
+    together = [chosen.token for chosen in choose(rows.clone(), drawing)]
+    assert together == [choose(rows[at : at + 1].clone(), [one])[0].token for at, one in enumerate(drawing)]
+    assert sampler._uniforms(drawing).tolist() == [sampler._uniform(one) for one in drawing]

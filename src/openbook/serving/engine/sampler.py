@@ -22,6 +22,7 @@ _LIKELY = 1_024
 _GREEDY_BELOW = 1e-5
 """Logits over a smaller temperature may be infinite, and the likeliest token has all of the probability long before."""
 _SEEDS = 2**128
+_WORD = 2**64 - 1
 
 
 @torch.inference_mode()
@@ -71,7 +72,7 @@ def _drawn_whole(logits: Tensor, sequences: list[Sequence], best: list[int]) -> 
     own = [sequences[at] for at in places]
     scales = np.array([1 / one.params.temperature for one in own], np.float32)
     told = np.where([one.params.tempered_logprobs for one in own], scales, np.float32(1))
-    uniforms = np.array([_uniform(one) for one in own])
+    uniforms = _uniforms(own)
     tokens, logprobs = np.empty(len(own), np.int64), np.empty(len(own), np.float64)
     draw_rows(logits.numpy(), logits.shape[1], np.array(places), scales, told, uniforms, tokens, logprobs)
     wants = [one.params.logprobs is not None for one in own]
@@ -190,6 +191,17 @@ def _uniform(sequence: Sequence) -> float:
     seed = sequence.params.seed
     assert seed is not None, "the engine gives every sequence a seed"
     return uniform_at(seed, len(sequence.tokens))
+
+
+def _uniforms(sequences: list[Sequence]) -> NDArray[np.float64]:
+    """(R,) as `_uniform` says, all at once."""
+    from openbook.lm.kernels.philox import first_uniforms
+
+    seeds = [(one.params.seed or 0) % _SEEDS for one in sequences]
+    low, high = (np.array([seed >> shift & _WORD for seed in seeds], np.uint64) for shift in (0, 64))
+    found = np.empty(len(sequences), np.float64)
+    first_uniforms(low, high, np.array([len(one.tokens) for one in sequences], np.uint64), found)
+    return found
 
 
 def uniform_at(seed: int, place: int) -> float:
