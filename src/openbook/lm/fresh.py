@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -89,16 +90,21 @@ def write_merged(base: Path, adapter: Path, out: Path) -> None:
     from openbook.lm.adapters.files import load_adapter, read_settings
     from openbook.lm.adapters.merge import check_merges, merge
     from openbook.lm.convert import save_with_tokenizer
-    from openbook.lm.heads import head_of_adapter, load_with_head
+    from openbook.lm.heads import head_of_adapter, is_of_score, load_with_head, load_with_score
     from openbook.lm.load import load_model
 
     check_free(out)
     check_merges(read_settings(adapter), str(adapter))
     head = head_of_adapter(adapter)
-    model = load_model(base) if head is None else load_with_head(base, *head).model
+    if is_of_score(adapter):
+        model = load_with_score(base).model
+    else:
+        model = load_model(base) if head is None else load_with_head(base, *head).model
     name = load_adapter(model, adapter)
     merge(model, name)
     save_with_tokenizer(model, base, out)
+    if (said := adapter / "reward.json").is_file():
+        shutil.copyfile(said, out / said.name)
 
 
 def check_free(out: Path) -> None:

@@ -114,6 +114,12 @@ def head_of_adapter(adapter: Path) -> tuple[HeadName, int] | None:
     return None
 
 
+def is_of_score(adapter: Path) -> bool:
+    """Whether the head of a decoder that gives each sequence one number was trained whole beside an adapter."""
+    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as file:
+        return any(name.endswith(".score.weight") for name in file.keys())  # noqa: SIM118 (it is no mapping)
+
+
 def config_with_head(raw: dict[str, Any], head: HeadName, num_labels: int) -> dict[str, Any]:
     """The config.json of a fresh encoder with this head."""
     return _config_with(raw, head, HEADS[head].labels or num_labels)

@@ -12,6 +12,7 @@ import torch
 
 import tiny_bert
 from openbook.core.errors import BadData, ModelUnavailable, RunStopped, UsageError
+from openbook.lm.fresh import write_merged
 from openbook.lm.reward import RewardModel, step_ids
 from openbook.lm.stored import Stored
 from openbook.training.log import read_log
@@ -141,6 +142,13 @@ def test_an_adapter_and_its_head_score_over_their_base(tmp_path: Path) -> None:
     assert good > bad
     with pytest.raises(ModelUnavailable, match="no head for a score"):
         RewardModel.load(tmp_path / "base")
+    with pytest.raises(ModelUnavailable, match="is an adapter"):
+        RewardModel.load(done.model)
+    write_merged(tmp_path / "base", done.model, tmp_path / "merged")
+    merged = RewardModel.load(tmp_path / "merged")
+    assert merged.settings == model.settings
+    again = merged.scores([asked(one["prompt"])] * 2, [one["chosen"], one["rejected"]])
+    assert again == pytest.approx([good, bad], abs=1e-4)
 
 
 def test_it_goes_on_to_the_bit(tmp_path: Path) -> None:
