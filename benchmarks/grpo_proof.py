@@ -34,29 +34,34 @@ HELD_OUT = 500
 COMMON: Row = {
     "objective": "grpo",
     "forgetting": False,
-    "batch_size": 128,
+    "batch_size": 256,
     "max_seq_len": 16,
     "weight_decay": 0.0,
-    "schedule": "constant",
+    "schedule": "cosine",
+    "least_rate": 0.02,
     "warmup": 5,
-    "steps": 200,
-    "lr": 5e-4,
-    "rollout": {"completions": 16, "max_tokens": 4, "max_num_seqs": 128, "samples": 0},
+    "steps": 800,
+    "lr": 3e-4,
+    "rollout": {"completions": 16, "max_tokens": 4, "max_num_seqs": 256, "samples": 0},
     "rewards": [{"builtin": "number"}],
 }
+PLAIN: Row = {"grpo": {"variant": "grpo", "beta": 0.0}}
+SHORT: Row = {"steps": 400}
 RUNS: dict[str, Row] = {
-    "grpo": {"grpo": {"variant": "grpo", "beta": 0.0}},
-    "grpo, beta .04": {"grpo": {"variant": "grpo"}},
-    "dr_grpo": {"grpo": {"variant": "dr_grpo"}},
-    "dapo": {"grpo": {"variant": "dapo"}},
-    "rloo": {"grpo": {"variant": "rloo"}},
-    "reinforce++": {"grpo": {"variant": "reinforce++"}},
-    "reinforce++_baseline": {"grpo": {"variant": "reinforce++_baseline"}},
-    "gspo": {"grpo": {"variant": "gspo"}},
-    "grpo, two digits": {"grpo": {"variant": "grpo", "beta": 0.0}, "steps": 600},
+    "grpo": PLAIN,
+    "grpo, 400 steps": PLAIN | SHORT,
+    "grpo, beta .04": {"grpo": {"variant": "grpo"}} | SHORT,
+    "dr_grpo": {"grpo": {"variant": "dr_grpo"}} | SHORT,
+    "dapo": {"grpo": {"variant": "dapo"}} | SHORT,
+    "rloo": {"grpo": {"variant": "rloo"}} | SHORT,
+    "reinforce++": {"grpo": {"variant": "reinforce++"}} | SHORT,
+    "reinforce++_baseline": {"grpo": {"variant": "reinforce++_baseline"}} | SHORT,
+    "gspo": {"grpo": {"variant": "gspo"}} | SHORT,
+    **{f"grpo, {one} rollouts": PLAIN | SHORT | {"precision": one} for one in ("float32", "bfloat16", "int8")},
+    "grpo, two digits": PLAIN | {"steps": 1_500},
 }
-"""What each differs in from `COMMON`."""
-WARM_STEPS = {"one": 120, "two": 700}
+"""What each differs in from `COMMON`. "precision" is that of rollouts; below float32 with truncated importance weights."""
+WARM_STEPS = {"one": 120, "two": 650}
 """Steps of the fine-tune that each begins with."""
 
 
@@ -112,7 +117,14 @@ def base_of(folder: Path, digits: str, seed: int) -> Path:
     tokenizer.save(begun)
     train, _ = files(folder, digits, seed)
     values: Row = {"model": {"path": str(begun)}, "data": {"train": train, "layout": "single"}, "seed": seed}
-    values |= {"batch_size": 64, "max_seq_len": 16, "lr": 1e-3, "schedule": "constant", "warmup": 20, "weight_decay": 0.0}
+    values |= {
+        "batch_size": 64,
+        "max_seq_len": 16,
+        "lr": 1e-3,
+        "schedule": "constant",
+        "warmup": 20,
+        "weight_decay": 0.0,
+    }
     run(values | {"steps": WARM_STEPS[digits], "forgetting": False, "out": str(folder / f"{digits}-sft")})
     return done
 
@@ -131,7 +143,11 @@ def measured(name: str, folder: Path, seed: int) -> Row:
     base = base_of(folder, digits, seed)
     train, held = files(folder, digits, seed)
     out = folder / name.replace(", ", "-").replace(" ", "-")
-    values = COMMON | RUNS[name] | {"model": {"path": str(base)}, "seed": seed, "out": str(out)}
+    changes = dict(RUNS[name])
+    if (precision := changes.pop("precision", None)) is not None:
+        importance = None if precision == "float32" else 2.0
+        changes["rollout"] = COMMON["rollout"] | {"precision": precision, "importance": importance}
+    values = COMMON | changes | {"model": {"path": str(base)}, "seed": seed, "out": str(out)}
     values |= {"data": {"train": train, "prompts": "text"}}
     before = right(base, held, seed)
     began, wall = time.process_time(), time.perf_counter()
@@ -166,11 +182,22 @@ def logged(out: Path) -> Row:
     rows = [dict(row) for row in read_log(out / "log.jsonl") if "loss" in row]
     last = rows[-10:]
     found: Row = {"steps": len(rows), "first_loss": rows[0]["loss"]}
-    for name in ("reward", "kl", "entropy", "length", "no_signal", "clip_fraction"):
+    for name in (
+        "reward",
+        "kl",
+        "entropy",
+        "length",
+        "no_signal",
+        "clip_fraction",
+        "renew_s",
+        "renew_mb",
+        "importance",
+    ):
         known = [row[name] for row in last if name in row]
         if known:
             found[name] = round(sum(known) / len(known), 4)
     found["most_rollout_difference"] = max(row["rollout_difference"] for row in rows)
+    found["rollout_difference"] = sum(row["rollout_difference"] for row in rows) / len(rows)
     reached = [row["step"] for row in rows if row["reward"] >= 0.9]
     found["steps_to_reward_0.9"] = reached[0] if reached else None
     found["rollout_share"] = round(sum(row["rollout_s"] for row in rows) / sum(row["seconds"] for row in rows), 3)
