@@ -1,6 +1,7 @@
-"""Writes the measured tables of both READMEs from the JSON that the benchmarks wrote, so that no figure is typed by hand.
+"""Writes the measured tables of both READMEs and of docs/alignment from the JSON that the benchmarks wrote, so that no figure is
+typed by hand.
 
-python benchmarks/tables.py            writes README.md and README.zh-CN.md
+python benchmarks/tables.py            writes README.md, README.zh-CN.md and docs/alignment in both languages
 python benchmarks/tables.py --check    exits with 1 when they are not what the JSON says (a test does this)
 """
 
@@ -12,9 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import alignment_tables
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- tables: made by benchmarks/tables.py -->", "<!-- end of tables -->"
+ENDS = ((".md", "en"), (".zh-CN.md", "zh"))
 Language = str
 Row = Sequence[object]
 
@@ -582,7 +586,8 @@ def next_sentence(found: dict[str, Any], language: Language) -> str:
     return table(head, rows)
 
 
-PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...] = (
+Parts = tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ...]
+PARTS: Parts = (
     ("retrieval", "Retrieval (`benchmarks/retrieval.py`)", "检索质量（`benchmarks/retrieval.py`）", retrieval),
     ("rerank", "Reranking (`benchmarks/rerank.py`)", "重排（`benchmarks/rerank.py`）", reranking),
     ("answers", "Answers and abstention (`benchmarks/answers.py`)", "回答与弃答（`benchmarks/answers.py`）", answers),
@@ -628,15 +633,43 @@ PARTS: tuple[tuple[str, str, str, Callable[[dict[str, Any], Language], str]], ..
         speculation,
     ),
     ("training", "Training (`benchmarks/training.py`)", "训练（`benchmarks/training.py`）", training),
+    (
+        "alignment",
+        "GRPO and DPO (`benchmarks/alignment.py`)",
+        "GRPO 与 DPO（`benchmarks/alignment.py`）",
+        alignment_tables.speed,
+    ),
 )
+PROOFS: Parts = (
+    (
+        "grpo_proof",
+        "GRPO and its kin (`benchmarks/grpo_proof.py`)",
+        "GRPO 及其变体（`benchmarks/grpo_proof.py`）",
+        alignment_tables.grpo,
+    ),
+    ("grpo_proof", "Rollouts of less precision", "精度较低的 rollout", alignment_tables.precision),
+    ("ppo_proof", "PPO (`benchmarks/ppo_proof.py`)", "PPO（`benchmarks/ppo_proof.py`）", alignment_tables.ppo),
+    PARTS[-1],
+)
+"""Of docs/alignment."""
 
 
-def rendered(language: Language) -> str:
+def sections(chosen: Parts, language: Language) -> list[str]:
+    """Those whose JSON is there."""
     parts = []
-    for name, english, chinese, make in PARTS:
+    for name, english, chinese, make in chosen:
         found = load(name)
         if found is not None:
             parts.append(f"### {say(language, english, chinese)}\n\n{make(found, language)}\n")
+    return parts
+
+
+def proofs(language: Language) -> str:
+    return "\n".join(sections(PROOFS, language))
+
+
+def rendered(language: Language) -> str:
+    parts = sections(PARTS, language)
     embed = load("embed")
     if embed is not None:
         machine = embed["machine"]
@@ -651,18 +684,19 @@ def rendered(language: Language) -> str:
 
 def main() -> None:
     stale = False
-    for name, language in (("README.md", "en"), ("README.zh-CN.md", "zh")):
+    pages = (("README", rendered), ("docs/alignment", proofs))
+    for name, language, make in [(one + end, tongue, make) for one, make in pages for end, tongue in ENDS]:
         path = ROOT / name
         text = path.read_text("utf-8")
         before, _, rest = text.partition(BEGIN)
         _, _, after = rest.partition(END)
-        wanted = f"{before}{BEGIN}\n\n{rendered(language)}\n{END}{after}"
+        wanted = f"{before}{BEGIN}\n\n{make(language)}\n{END}{after}"
         if wanted != text:
             stale = True
             if "--check" not in sys.argv:
                 path.write_text(wanted, "utf-8")
     if stale and "--check" in sys.argv:
-        raise SystemExit("the READMEs do not say what the JSON says: run benchmarks/tables.py")
+        raise SystemExit("the pages do not say what the JSON says: run benchmarks/tables.py")
 
 
 if __name__ == "__main__":
