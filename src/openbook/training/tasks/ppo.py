@@ -29,11 +29,9 @@ from openbook.training.tasks.task import Task
 
 
 def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
-    """UsageError for a critic that reads other tokens, or checkpoints in parts."""
+    """UsageError for a critic that reads other tokens."""
     part, roll = recipe.ppo, recipe.rollout
     check_rolling(recipe, begun)
-    if recipe.checkpoint != "whole":
-        raise UsageError("a critic is saved whole", "use checkpoint=whole")
     critic, note = open_critic(recipe, begun)
     rolling = open_rolling(recipe, begun, ranks)  # last: it starts processes
     learner = Estimates(
