@@ -5,7 +5,8 @@ one answer of ten forgets the carry; it answers 7,600 sums of two digits through
 `openbook data generate` does), where the verifier `number` rejects what is wrong. Of each seed two students of 0.4 million
 parameters begin with the same weights and learn from the same rows, once with the thoughts, once without. Rows are packed, so
 that a step has the same number of tokens for both; a row with its thoughts is 2.7 times as long, so that its student sees so
-many fewer sums. The budget: steps, in hundreds, until the student of the answers alone has 30 % of the held-out sums right.
+many fewer sums. The budget: steps, looked at every hundred, until the student of the answers alone has 40 % of the held-out sums
+right.
 Reported: the share of 500 sums that no row has, answered by the likeliest tokens, of both at that budget. Writes
 `results/cot_proof.json`; a seed that is there already is kept.
 """
@@ -35,8 +36,9 @@ SHAPE = {
     "intermediate_size": 256,
 }
 Row = dict[str, Any]
-HELD_OUT, STAGE, MOST_STEPS = 500, 100, 3000
-LEAST, MOST = 0.3, 0.6
+HELD_OUT = 500
+FIRST, STAGE, MOST_STEPS = 700, 100, 3000
+ENOUGH, LEAST, MOST = 0.4, 0.3, 0.6
 TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'assistant' %}"
     "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}"
@@ -97,11 +99,11 @@ def main() -> None:
 def measured(folder: Path, seed: int) -> Row:
     folder.mkdir(parents=True, exist_ok=True)
     traces, answers, held, told = data(folder, seed)
-    base, steps, course = base_of(folder, seed), 0, []
-    while not course or course[-1]["right"] < LEAST:
+    base, steps, course = base_of(folder, seed), FIRST - STAGE, []
+    while not course or course[-1]["right"] < ENOUGH:
         steps += STAGE
         if steps > MOST_STEPS:
-            raise SystemExit(f"after {MOST_STEPS} steps the student of the answers has not reached {LEAST}: {course}")
+            raise SystemExit(f"after {MOST_STEPS} steps the student of the answers has not reached {ENOUGH}: {course}")
         model = learned(base, answers, folder / "answers", steps, seed)
         course.append({"steps": steps, "right": right(model, held)})
         print(seed, course[-1], flush=True)
