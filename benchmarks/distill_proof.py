@@ -71,9 +71,8 @@ def main() -> None:
 
 def written(work: Path) -> dict[str, str]:
     """The texts as files, and the student's as prompts that it is to go on with."""
-    text = gzip.open(
-        Path(os.environ["OPENBOOK_DATA"]) / "tinyshakespeare" / "input.txt.gz", "rt", encoding="utf-8"
-    ).read()
+    packed = (Path(os.environ["OPENBOOK_DATA"]) / "tinyshakespeare" / "input.txt.gz").read_bytes()
+    text = gzip.decompress(packed).decode()
     cut = len(text) * 9 // 10
     small = text[:SMALL_TEXT]
     asked = [small[at : at + 96] for at in range(0, SMALL_TEXT - 96, 96)]
