@@ -20,7 +20,7 @@ from openbook.training.data.order import Order, Place
 from openbook.training.parallel import Ranks
 from openbook.training.rollouts.episode import Episode
 from openbook.training.rollouts.prompts import Prompt
-from openbook.training.rollouts.rolling import Rolled, Roller
+from openbook.training.rollouts.rolling import Rolled, Roller, Times
 from openbook.training.rollouts.samples import SampleLog
 from openbook.training.rollouts.settings import Limits
 from openbook.training.sources.answers import Answers
@@ -269,21 +269,24 @@ class RolloutSource(Generic[M]):
         return any(one.num_learned for one in rolled.episodes)
 
     def _with_signal(self) -> tuple[Rolled, int]:
-        """A rollout whose groups teach something, as far as other prompts could be found; and how often others were drawn."""
+        """A rollout whose groups teach something, as far as other prompts could be found; and how often others were drawn. Its
+        rewards are told of the first draw, which nothing was chosen from.
+        """
         how, rolled = self._how, self._roll()
         if not how.redraws:
             return rolled, 0
         wanted = how.prompts // self._ranks.world_size
-        kept, idle, times = self._groups(rolled), self._idle(rolled), [rolled]
-        while self._ranks.any(len(kept) < wanted) and len(times) <= how.redraws:
-            times.append(self._roll())
-            kept += self._groups(times[-1])
-            idle += self._idle(times[-1])
+        kept, idle, rounds = self._groups(rolled), self._idle(rolled), [rolled]
+        while self._ranks.any(len(kept) < wanted) and len(rounds) <= how.redraws:
+            rounds.append(self._roll())
+            kept += self._groups(rounds[-1])
+            idle += self._idle(rounds[-1])
         chosen = (kept + idle)[:wanted]
         for number, group in enumerate(chosen):
             for one in group:
                 one.group = number
-        return Rolled([one for group in chosen for one in group], rolled.table, rolled.times), len(times) - 1
+        times = Times(*(sum(parts) for parts in zip(*(one.times for one in rounds), strict=True)))
+        return Rolled([one for group in chosen for one in group], rolled.table, times), len(rounds) - 1
 
     def _roll(self) -> Rolled:
         drawn = self._order.step(self._how.prompts)[self._ranks.rank :: self._ranks.world_size]
