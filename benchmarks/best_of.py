@@ -1,6 +1,6 @@
 """What best-of-n and reward-guided decoding buy, and what they cost, on synthetic preferences whose truth is known.
 
-`python benchmarks/best_of.py [--work DIR] [--seeds 3] [--requests 100]`. Of each seed: the small model of `alignment_proof.py`,
+`python benchmarks/best_of.py [--work DIR] [--seeds 3] [--requests 60]`. Of each seed: the small model of `alignment_proof.py`,
 which writes answers of colours and things, and a reward model that was trained on pairs whose better answer names more colours.
 Then as many answers as requests, each the best of n = 1, 2, 4, 8, 16, and guided token by token. Reported: the mean reward of the
 answers that are given, by the reward model that chose them; the share of their words that are colours, which is the truth behind
@@ -23,6 +23,7 @@ from typing import Any
 from alignment_data import COLOURS, PLACES
 from alignment_proof import COMMON, RUNS, base_of, files, run
 from machine import describe
+from openbook.core.threads import set_thread_environment
 
 RESULTS = Path(__file__).resolve().parent / "results" / "best_of.json"
 COUNTS = (1, 2, 4, 8, 16)
@@ -35,8 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--requests", type=int, default=60)
     chosen = parser.parse_args()
+    set_thread_environment()
     work = chosen.work or Path(mkdtemp())
     found: Row = {"machine": describe(), "requests": chosen.requests, "top_k": TOP_K, "seeds": {}}
     for seed in range(chosen.seeds):
