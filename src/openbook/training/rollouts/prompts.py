@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 from openbook.core.errors import BadData
 from openbook.lm.reward import prompt_ids
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.training.data.chats import message_of
 from openbook.training.data.records import records
 from openbook.training.data.row import Message
 from openbook.training.data.samples import Prompts
-
-_ASKED = ("prompt", "messages", "question", "instruction")
+from openbook.training.generate.prompts import asked_of
 
 
 class Prompt(NamedTuple):
@@ -61,9 +59,9 @@ def read_prompts(
             try:
                 if record.reason:
                     raise ValueError(record.reason)
-                messages = _messages(record.value)
+                messages = asked_of(record.value)
                 ids = prompt_ids(tokenizer, messages, prompts)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 reason, broken = f"broken: {error}", broken + 1
             else:
                 if len(ids) <= max_tokens:
@@ -80,26 +78,3 @@ def read_prompts(
             f"no prompt is left of {count:,} rows", "give prompts that fit: max_seq_len less rollout.max_tokens"
         )
     return PromptSet(tuple(found), dict(left_out), places)
-
-
-def _messages(record: Any) -> tuple[Message, ...]:
-    """A chat that the model is to answer; answers at its end are left out."""
-    if not isinstance(record, dict):
-        raise ValueError(f"a row is {type(record).__name__}, no object")
-    name = next((one for one in _ASKED if one in record), None)
-    if name is None:
-        raise ValueError(f"a row has none of {', '.join(_ASKED)}")
-    asked = record[name]
-    if isinstance(asked, str) and asked.strip():
-        text = "\n".join(filter(None, (asked, record.get("input") if name == "instruction" else None)))
-        system = record.get("system")
-        before = ({"role": "system", "content": system},) if isinstance(system, str) and system else ()
-        return (*before, {"role": "user", "content": text})
-    if not isinstance(asked, list) or not asked:
-        raise ValueError(f"{name} is no text and no chat")
-    messages = [message_of(one) for one in asked]
-    while messages and messages[-1]["role"] == "assistant":
-        messages.pop()
-    if not messages:
-        raise ValueError(f"{name} asks nothing")
-    return tuple(messages)
