@@ -158,7 +158,6 @@ def test_it_is_checked_before_it_runs(tmp_path: Path) -> None:
     [
         ({"rewards": []}, "there is no reward"),
         ({"checkpoint": "sharded"}, "goes with parallel=fsdp"),
-        ({"parallel": "fsdp"}, "whole model in each process"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
