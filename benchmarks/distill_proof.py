@@ -31,7 +31,7 @@ COMMON: Row = {
     "weight_decay": 0.0,
     "forgetting": False,
 }
-TEACHER_STEPS, STEPS = 800, 300
+TEACHER_STEPS, STEPS = 500, 300
 TAUGHT: Row = {"divergence": "forward", "weight": 0.5}
 RUNS: dict[str, tuple[str, Row]] = {
     "text alone": ("fresh", {}),
@@ -59,9 +59,11 @@ def main() -> None:
     files = written(work)
     teacher = teacher_of(work, files)
     found["teacher"] = {"parameters": size_of(teacher), "steps": TEACHER_STEPS, "loss": held_out_loss(teacher.parent)}
-    for seed in range(chosen.seeds):
-        for name in RUNS:
+    for name in RUNS:
+        for seed in range(chosen.seeds):
             runs = found["runs"].setdefault(name, {})
+            if str(seed) in runs:
+                continue
             model = run(name, work, files, teacher, seed)
             runs[str(seed)] = {"loss": held_out_loss(model.parent), "last": last_step(model.parent)}
             found["student"] = {"parameters": size_of(model), "steps": STEPS}
