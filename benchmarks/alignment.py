@@ -82,7 +82,7 @@ def base(folder: Path) -> Path:
 
         tokenizer = default_tokenizer()
         special = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
-        save_model(new_model(config("30m") | special), folder)
+        save_model(new_model(config("30m") | special | {"vocab_size": tokenizer.vocab_size}), folder)
         tokenizer.save(folder)
     return folder
 

@@ -1,7 +1,7 @@
 """Arithmetic learned from rewards alone, behind a fine-tune that knows little of it: GRPO and its kin in three seeds.
 
 `python benchmarks/grpo_proof.py [--work DIR] [--seeds 3] [--only NAME ...]`. Of each seed a model of 0.4 million parameters that
-was stopped while it learned addition, once of one digit, once of two (it answers about a third right). From it one run of
+was stopped while it learned addition, once of one digit, once of two, where a third of its answers is right. From it one run of
 each variant, its reward 1 for the right number and 0 for any other. Reported: the share of right answers drawn at temperature 1
 (pass@1) and of the likeliest, before and after, on all sums of one digit, on 500 sums of two that no run has seen; the steps, the
 seconds of the processor, the divergence, the length, and the largest difference between what wrote and what learned. Writes
@@ -15,6 +15,7 @@ import json
 import random
 import time
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -61,8 +62,8 @@ RUNS: dict[str, Row] = {
     "grpo, two digits": PLAIN | {"steps": 1_500},
 }
 """What each differs in from `COMMON`. "precision" is that of rollouts; below float32 with truncated importance weights."""
-WARM_STEPS = {"one": 120, "two": 650}
-"""Steps of the fine-tune that each begins with."""
+WARM_STEPS, SHARE = 1_000, 0.3
+"""The fine-tune that each begins with has at most so many steps: it is stopped where this share of drawn answers is right."""
 
 
 def main() -> None:
@@ -125,7 +126,14 @@ def base_of(folder: Path, digits: str, seed: int) -> Path:
         "warmup": 20,
         "weight_decay": 0.0,
     }
-    run(values | {"steps": WARM_STEPS[digits], "forgetting": False, "out": str(folder / f"{digits}-sft")})
+    out = folder / f"{digits}-sft"
+    run(values | {"steps": WARM_STEPS, "save_every": 20, "keep": WARM_STEPS, "forgetting": False, "out": str(out)})
+    _, held = files(folder, digits, seed)
+    chosen = next(one for one in sorted(out.glob("step-*")) if right(one, held, seed)["drawn"] >= SHARE)
+    rmtree(done)
+    chosen.rename(done)
+    for one in out.glob("step-*"):
+        rmtree(one)
     return done
 
 

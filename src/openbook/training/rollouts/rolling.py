@@ -19,7 +19,7 @@ from openbook.training.rewards.table import RewardTable
 from openbook.training.rollouts.environment import Environment, Turns
 from openbook.training.rollouts.episode import Episode
 from openbook.training.rollouts.prompts import Prompt
-from openbook.training.rollouts.writer import EngineWriter, Prompted, Renewal, Written
+from openbook.training.rollouts.written import Prompted, Renewal, Writer, Written
 
 _SEEDS = 2**63
 
@@ -53,7 +53,7 @@ class Roller:
 
     def __init__(
         self,
-        writer: EngineWriter,
+        writer: Writer,
         tokenizer: Tokenizer,
         rewards: Rewards | None,
         *,
@@ -124,7 +124,7 @@ class Roller:
         episode.learned += [True] * len(written.tokens)
         episode.logprobs += written.logprobs
         episode.is_finished = written.is_finished
-        said = self.tokenizer.decode(written.tokens[:-1] if written.is_finished else written.tokens)
+        said = self._text(written.tokens[:-1] if written.is_finished else written.tokens)
         episode.text += said
         under.left -= len(written.tokens)
         under.messages.append({"role": "assistant", "content": said})
@@ -146,11 +146,15 @@ class Roller:
             return False
         episode.ids += ids
         episode.learned += [False] * len(ids)
-        episode.text += self.tokenizer.decode(ids)
+        episode.text += self._text(ids)
         episode.turns += 1
         under.left -= len(ids)
         under.messages += messages
         return True
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """Rows of a table beyond the tokenizer's tokens say nothing, though a model may draw them."""
+        return self.tokenizer.decode([one for one in ids if one < self.tokenizer.vocab_size])
 
     def _behind(self, before: Sequence[Message], messages: Sequence[Message]) -> list[int]:
         """The ids that stand between the end token of the last completion and the first token of the next."""

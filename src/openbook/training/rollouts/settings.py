@@ -40,6 +40,16 @@ class RolloutPart(BaseModel):
     precision: RolloutPrecision = Field(
         default="shared", description="shared: the trainer's own tensors; or a packed copy in float32, bfloat16 or int8"
     )
+    url: str | None = Field(
+        default=None, description="of an OpenAI-compatible server that writes in place of this process"
+    )
+    model: str | None = Field(default=None, description="its name there; none: the first that the server lists")
+    push: str | None = Field(
+        default=None,
+        description="folder that the server sees too: weights are saved there before each rollout, and it is told; "
+        "none: its weights stay, and tokens are weighted by importance",
+    )
+    timeout_s: float = Field(default=600.0, gt=0, description="seconds that an answer of the server may take")
     max_num_seqs: int = Field(default=64, ge=1, description="completions that are written at a time")
     minibatches: int = Field(default=1, ge=1, description="optimizer steps that one pass over the completions takes")
     epochs: int = Field(default=1, ge=1, description="passes over the completions before others are written")
@@ -64,11 +74,20 @@ class RolloutPart(BaseModel):
 
     @model_validator(mode="after")
     def _is_sound(self) -> RolloutPart:
-        if self.importance is not None and self.precision == "shared":
+        if self.url is None and (self.push or self.model):
+            raise ValueError("rollout.push and rollout.model are of a server: give rollout.url")
+        if self.url is not None and self.precision != "shared":
+            raise ValueError("a server computes in its own precision: leave rollout.precision out")
+        if self.importance is not None and self.precision == "shared" and self.url is None:
             raise ValueError("rollout.importance is for a copy of other precision: the trainer's own tensors need none")
         if self.eval_completions > 1 and not self.eval_temperature:
             raise ValueError("the likeliest completion is one: give rollout.eval_temperature, or one completion")
         return self
+
+    @property
+    def chosen_importance(self) -> float | None:
+        """`importance`; 2 where a server writes whose weights stay."""
+        return 2.0 if self.importance is None and self.url and not self.push else self.importance
 
     @property
     def steps(self) -> int:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
 
@@ -24,33 +23,9 @@ from openbook.serving.engine.core import BLOCK_SIZE, EngineCore
 from openbook.serving.engine.summary import tensor_bytes
 from openbook.serving.engine.weights import renewed
 from openbook.training.rollouts.settings import RolloutPrecision
+from openbook.training.rollouts.written import Prompted, Renewal, Written
 
 _STEP_TOKENS = 2_048
-
-
-class Prompted(NamedTuple):
-    """`n` answers to `ids` are wanted; answer i draws from seed + i. `max_tokens`: of each, its end token included."""
-
-    ids: list[int]
-    n: int
-    seed: int
-    max_tokens: int
-
-
-@dataclass
-class Written:
-    """`tokens`: with the end token, if `is_finished`. `logprobs`: of each, at the temperature that it was drawn with."""
-
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    is_finished: bool = False
-
-
-class Renewal(NamedTuple):
-    """What it took to bring the weights over."""
-
-    seconds: float = 0.0
-    bytes: int = 0
 
 
 class EngineWriter:
