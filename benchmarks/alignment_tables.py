@@ -143,6 +143,7 @@ def ppo(found: Found, language: Language) -> str:
                 f"{mean(one['kl_answer'] for one in runs):.1f}",
                 f"{mean(one['explained_variance'][1] for one in runs):.2f}",
                 f"{mean(one['skill_cross_entropy'][1] for one in runs):.2f}",
+                f"{mean(one['cpu_seconds'] for one in runs):.0f}",
             ]
         )
     head = [
@@ -153,5 +154,6 @@ def ppo(found: Found, language: Language) -> str:
         say(language, "divergence, nats an answer", "散度，每个回答的奈特"),
         say(language, "explained variance", "解释方差"),
         say(language, "cross-entropy of the skill (0.00 before)", "技能的交叉熵（之前 0.00）"),
+        say(language, "seconds of one core", "单核秒"),
     ]
     return table(head, rows)

@@ -1,7 +1,7 @@
-"""Writes the measured tables of both READMEs and of docs/alignment from the JSON that the benchmarks wrote, so that no figure is
+"""Writes the measured tables of both READMEs and pages from the JSON that the benchmarks wrote, so that no figure is
 typed by hand.
 
-python benchmarks/tables.py            writes README.md, README.zh-CN.md and docs/alignment in both languages
+python benchmarks/tables.py            writes README, docs/alignment and docs/ppo in both languages
 python benchmarks/tables.py --check    exits with 1 when they are not what the JSON says (a test does this)
 """
 
@@ -668,6 +668,11 @@ def proofs(language: Language) -> str:
     return "\n".join(sections(PROOFS, language))
 
 
+def of_ppo(language: Language) -> str:
+    found = load("ppo_proof")
+    return "" if found is None else alignment_tables.ppo(found, language) + "\n"
+
+
 def rendered(language: Language) -> str:
     parts = sections(PARTS, language)
     embed = load("embed")
@@ -684,7 +689,7 @@ def rendered(language: Language) -> str:
 
 def main() -> None:
     stale = False
-    pages = (("README", rendered), ("docs/alignment", proofs))
+    pages = (("README", rendered), ("docs/alignment", proofs), ("docs/ppo", of_ppo))
     for name, language, make in [(one + end, tongue, make) for one, make in pages for end, tongue in ENDS]:
         path = ROOT / name
         text = path.read_text("utf-8")
