@@ -58,6 +58,8 @@ def recipe(folder: Path, **changes: Any) -> Recipe:
     own["distill"] = {"teacher": str(save_teacher(folder / "teacher"))} | changes.get("distill", {})
     if not own["distill"].get("on_policy"):
         own["rollout"] = None
+    if own["objective"] != "distill":
+        own["distill"] = None
     return recipe_of(values(folder, **own))
 
 
