@@ -1,7 +1,7 @@
 """Writes the measured tables of both READMEs and pages from the JSON that the benchmarks wrote, so that no figure is
 typed by hand.
 
-python benchmarks/tables.py            writes README, docs/alignment and docs/ppo in both languages
+python benchmarks/tables.py            writes README, docs/alignment, docs/ppo and docs/distillation in both languages
 python benchmarks/tables.py --check    exits with 1 when they are not what the JSON says (a test does this)
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import alignment_tables
+import distill_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -652,6 +653,21 @@ PROOFS: Parts = (
     PARTS[-1],
 )
 """Of docs/alignment."""
+DISTILLATION: Parts = (
+    (
+        "distill_proof",
+        "A quarter of the size (`benchmarks/distill_proof.py`)",
+        "四分之一的大小（`benchmarks/distill_proof.py`）",
+        distill_tables.knowledge,
+    ),
+    (
+        "cot_proof",
+        "Chain of thought (`benchmarks/cot_proof.py`)",
+        "思维链（`benchmarks/cot_proof.py`）",
+        distill_tables.thoughts,
+    ),
+)
+"""Of docs/distillation."""
 
 
 def sections(chosen: Parts, language: Language) -> list[str]:
@@ -666,6 +682,10 @@ def sections(chosen: Parts, language: Language) -> list[str]:
 
 def proofs(language: Language) -> str:
     return "\n".join(sections(PROOFS, language))
+
+
+def of_distillation(language: Language) -> str:
+    return "\n".join(sections(DISTILLATION, language))
 
 
 def of_ppo(language: Language) -> str:
@@ -689,7 +709,12 @@ def rendered(language: Language) -> str:
 
 def main() -> None:
     stale = False
-    pages = (("README", rendered), ("docs/alignment", proofs), ("docs/ppo", of_ppo))
+    pages = (
+        ("README", rendered),
+        ("docs/alignment", proofs),
+        ("docs/ppo", of_ppo),
+        ("docs/distillation", of_distillation),
+    )
     for name, language, make in [(one + end, tongue, make) for one, make in pages for end, tongue in ENDS]:
         path = ROOT / name
         text = path.read_text("utf-8")
