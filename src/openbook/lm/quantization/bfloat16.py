@@ -32,8 +32,9 @@ class Bfloat16Linear(Packed):
         bits = source.weight.detach().bfloat16().view(torch.uint16).numpy()
         rows = -self.out_features % _COLUMNS
         padded = np.pad(bits, ((0, rows), (0, 0)))
-        panels = padded.reshape(-1, 16, self.in_features // 2, 2).transpose(0, 2, 1, 3)
-        self.packed: NDArray[np.uint16] = np.ascontiguousarray(panels)  # (n / 16, k / 2, 16, 2)
+        pairs = padded.view(np.uint32).reshape(-1, 16, self.in_features // 2)  # of two numbers, which stay together
+        panels = np.ascontiguousarray(pairs.transpose(0, 2, 1))
+        self.packed: NDArray[np.uint16] = panels.view(np.uint16).reshape(*panels.shape, 2)  # (n / 16, k / 2, 16, 2)
         bias = np.zeros(self.out_features, np.float32) if source.bias is None else source.bias.detach().float().numpy()
         self.bias = np.pad(bias, (0, rows))
 

@@ -28,7 +28,8 @@ def quantize_weight(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
 def pack(weight: NDArray[np.int8]) -> NDArray[np.int8]:
     """(n, k) -> flat [n / 16][k / 4][16][4]: the four bytes of one step of 16 outputs lie together. n % 16 = k % 4 = 0."""
     n, k = weight.shape
-    return np.ascontiguousarray(weight.reshape(n // 16, 16, k // 4, 4).transpose(0, 2, 1, 3)).reshape(-1)
+    fours = np.ascontiguousarray(weight).view(np.uint32).reshape(n // 16, 16, k // 4)
+    return np.ascontiguousarray(fours.transpose(0, 2, 1)).view(np.int8).reshape(-1)
 
 
 def int8_weights(weight: Floats, bias: Floats) -> Int8Weights:
