@@ -113,6 +113,11 @@ class RemoteChatModel:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The object that the endpoint answers at `path` below its URL, with the same retries, deadline and errors."""
+        with self._sent("POST", path, body) as (response, deadline):
+            return parse_json(self.endpoint, self._body(response, deadline))
+
     def close(self) -> None:
         with self._lock:
             if self._client is not None:

@@ -30,6 +30,7 @@ def serve(
     adapter: options.AdapterOption = None,
     max_adapters: options.MaxAdaptersOption = None,
     allow_runtime_adapters: options.RuntimeAdaptersOption = False,
+    allow_weight_updates: options.WeightUpdatesOption = False,
     threads: options.ThreadsOption = None,
     max_queue: options.QueueOption = 256,
     max_connections: options.ConnectionsOption = 1_000,
@@ -80,6 +81,7 @@ def serve(
         library=_library(documents or [], library, embedder),
         watched=tuple(str(one.resolve()) for one in documents or []),
         allows_runtime_adapters=allow_runtime_adapters,
+        allows_weight_updates=allow_weight_updates,
     )
     if code := run_server(settings, show_phase, show_service):
         raise typer.Exit(code)

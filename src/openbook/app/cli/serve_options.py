@@ -48,6 +48,10 @@ MaxAdaptersOption = Annotated[
 RuntimeAdaptersOption = Annotated[
     bool, typer.Option("--allow-runtime-adapters", help="Without keys, anybody may load and unload adapters.")
 ]
+WeightUpdatesOption = Annotated[
+    bool,
+    typer.Option("--allow-weight-updates", help="A trainer may bring new weights of the model; with keys, an admin's."),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Threads of the engine.")]
 QueueOption = Annotated[int, typer.Option("--max-queue", min=0, help="Sequences that may wait; beyond them 429.")]
 ConnectionsOption = Annotated[int, typer.Option("--max-connections", min=1, help="Open connections; beyond them 503.")]

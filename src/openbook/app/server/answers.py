@@ -40,6 +40,7 @@ class _Answer:
     logprob: float = 0.0
     num_tokens: int = 0
     end: Chosen | None = None
+    tokens: list[Chosen] = field(default_factory=list)
 
 
 _AT_ONCE = 16
@@ -49,9 +50,9 @@ _AT_ONCE = 16
 class Answers:
     """`count` answers to each of `prompts`; answer k of prompt p has the index p * count + k.
 
-    `adapter`: what they are written with, None for the base. `is_streamed`: each event is told as it comes. An async context
-    manager: entering takes the places (`Refused` with 429 where there are none), leaving gives up whatever is still under way.
-    `begun` raises what the engine has against the request before anything is sent.
+    `adapter`: what they are written with, None for the base. `is_streamed`: each event is told as it comes. `keeps_tokens`: for
+    `tokens`. An async context manager: entering takes the places (`Refused` with 429 where there are none), leaving gives up
+    whatever is still under way. `begun` raises what the engine has against the request before anything is sent.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Answers:
         adapter: str | None = None,
         *,
         is_streamed: bool = True,
+        keeps_tokens: bool = False,
     ) -> None:
+        self._keeps_tokens = keeps_tokens
         self._service, self._caller, self.adapter = service, caller, adapter
         self._came_s = time.monotonic()
         self._said: asyncio.Queue[tuple[_Answer, list[Event | OpenbookError]]] = asyncio.Queue()
@@ -162,6 +165,10 @@ class Answers:
         """The end token that an answer ended with, no part of its text."""
         return self._answers[index].end
 
+    def tokens(self, index: int) -> Sequence[Chosen]:
+        """All that was written of an answer, its end token among them."""
+        return self._answers[index].tokens
+
     def _push(self, answer: _Answer, said: Event | OpenbookError) -> list[ChatEvent]:
         if isinstance(said, OpenbookError):
             events = answer.reply.fail(str(said))
@@ -214,6 +221,8 @@ class Answers:
                     self._hear(other, error)
         answer.end = event.chosen if event.is_end and event.finish_reason != "error" else None
         answer.num_tokens += 1
+        if self._keeps_tokens:
+            answer.tokens.append(event.chosen)
         answer.logprob += event.chosen.logprob or 0.0
         if self._caller.bucket is not None:
             self._caller.bucket.spend(1)

@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from openbook.app.server.errors import on_fault, on_http_error, on_invalid, on_openbook_error
-from openbook.app.server.routes import adapters, chat, completions, health, models, responses, texts, tokens
+from openbook.app.server.routes import adapters, chat, completions, health, models, responses, texts, tokens, weights
 from openbook.app.server.service import Service
 from openbook.core.errors import OpenbookError
 
@@ -16,7 +16,7 @@ def make_app(service: Service) -> FastAPI:
     """Without the framework's own pages of documentation: they load scripts from elsewhere."""
     app = FastAPI(title="Openbook", version="1", docs_url=None, redoc_url=None)
     app.state.service = service
-    for one in (chat, completions, responses, texts, tokens, models, adapters, health):
+    for one in (chat, completions, responses, texts, tokens, models, adapters, weights, health):
         app.include_router(one.router)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)

@@ -33,19 +33,19 @@ async def echoes(
         text = prompt if isinstance(prompt, str) else service.tokenizer.decode(prompt)
 
         def named(chosen: Chosen) -> TokenLogprob:
-            return _named(service.tokenizer, chosen)
+            return spelled(service.tokenizer, chosen)
 
         first = Chosen(tokens[0], float("-inf"))
         found.append(Echoed(text, [named(one) for one in (first, *scored)], named))
     return found
 
 
-def _named(tokenizer: Tokenizer, chosen: Chosen) -> TokenLogprob:
+def spelled(tokenizer: Tokenizer, chosen: Chosen) -> TokenLogprob:
     """A special token is spelled as the vocabulary has it."""
 
-    def spelled(number: int) -> tuple[str, bytes]:
+    def text_of(number: int) -> tuple[str, bytes]:
         raw = token_bytes(tokenizer, number)
         return raw.decode("utf-8", "replace"), raw
 
-    likeliest = tuple((*spelled(token), value) for token, value in chosen.likeliest)
-    return TokenLogprob(*spelled(chosen.token), chosen.logprob or 0.0, likeliest)
+    likeliest = tuple((*text_of(token), value) for token, value in chosen.likeliest)
+    return TokenLogprob(*text_of(chosen.token), chosen.logprob or 0.0, likeliest)

@@ -15,7 +15,8 @@ class ServerSettings:
     `max_queue`: sequences that may wait beside the `max_num_seqs` that run. `write_timeout_s`: how long a client may take no
     byte of a stream before it is dropped; `read_timeout_s`: how long it may take to send a request. `embedder`: None for the
     default one. `allows_runtime_adapters`: whether anybody may load and unload adapters where there are no keys.
-    `watched`: files and folders whose changes come into `library`.
+    `allows_weight_updates`: whether a trainer may bring new weights. `watched`: files and folders whose
+    changes come into `library`.
     """
 
     engine: EngineSettings
@@ -34,3 +35,4 @@ class ServerSettings:
     library: str | None = None
     watched: tuple[str, ...] = ()
     allows_runtime_adapters: bool = False
+    allows_weight_updates: bool = False

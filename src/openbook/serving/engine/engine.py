@@ -29,12 +29,12 @@ from openbook.serving.engine.loading import (
 from openbook.serving.engine.loop import EngineLoop, Ticket, nothing
 from openbook.serving.engine.outputs import Output, outputs
 from openbook.serving.engine.processor import LogitsProcessor
+from openbook.serving.engine.replacing import replace_weights
 from openbook.serving.engine.speculate.draft import DraftProposer, relative_cost
 from openbook.serving.engine.speculate.ngram import NgramProposer
 from openbook.serving.engine.speculate.proposer import Proposer
 from openbook.serving.engine.speculate.speculation import Speculation
 from openbook.serving.engine.summary import EngineSummary, summary_of
-from openbook.serving.engine.weights import renewed
 
 if TYPE_CHECKING:
     from openbook.serving.chat.local import LocalChatModel
@@ -194,11 +194,7 @@ class Engine:
         adapters; the old weights stay then.
         """
 
-        def work(core: EngineCore) -> None:
-            plain = renewed(core.model, source)
-            core.replace_model(prepared(plain, self._precision, takes_adapters=core.adapters.most > 0))
-
-        self.loop.run(work).result()
+        self.loop.run(lambda core: replace_weights(core, source, self._precision)).result()
 
     def sleep(self) -> None:
         """Gives back the memory of keys and values until `wake`: weights stay, requests wait."""

@@ -124,6 +124,12 @@ class EngineClient:
         """UsageError while requests that use it are under way."""
         await self._ask(lambda _: self.adapters.pop(name, None), "unload adapter", name)
 
+    async def update_weights(self, directory: str) -> None:
+        """From the next step on the model has the weights of a checkpoint directory. Raises what `Engine.update_weights` raises;
+        the old weights stay then.
+        """
+        await self._ask(lambda _: None, "update weights", directory)
+
     async def _ask(self, then: Callable[[int | None], object], what: str, *said: str) -> None:
         """`then` is called with the answer, also when nobody waits for it any more."""
         self._check_ready()

@@ -49,7 +49,7 @@ def main(fd: int) -> None:
         outbox.loop = engine.loop
         is_loaded.set()
         outbox.send(["ready", facts])
-        server = Requests(engine.loop, outbox)
+        server = Requests(engine.loop, outbox, facts["precision"])
         while (said := receive(reader)) is not None:
             server.take(said)
         stopped_by_itself = not engine.loop.is_alive

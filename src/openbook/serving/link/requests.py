@@ -17,6 +17,7 @@ from openbook.serving.link.outbox import Outbox
 from openbook.serving.link.wire import pack_error, unpack_params
 
 if TYPE_CHECKING:
+    from openbook.lm.quantization.prepare import Precision
     from openbook.serving.engine.core import EngineCore
     from openbook.serving.engine.loop import EngineLoop, Ticket
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class Requests:
     """Takes the frames of the other side, on the main thread."""
 
-    def __init__(self, loop: EngineLoop, outbox: Outbox) -> None:
-        self._loop, self._outbox = loop, outbox
+    def __init__(self, loop: EngineLoop, outbox: Outbox, precision: Precision = "float32") -> None:
+        """`precision`: that new weights are prepared in."""
+        self._loop, self._outbox, self._precision = loop, outbox, precision
         self._tickets: dict[int, Ticket] = {}
         self._ended_early: set[int] = set()  # on the engine's thread, before the ticket was noted here
         self._lock = threading.Lock()
@@ -43,6 +45,8 @@ class Requests:
                 self._work(number, lambda core: _loaded(core, name, directory))
             case ["unload adapter", number, name]:
                 self._work(number, lambda core: core.unload_adapter(name))
+            case ["update weights", number, directory]:
+                self._work(number, lambda core: _updated(core, directory, self._precision))
             case _:
                 raise AssertionError(f"an unknown frame: {said[0]!r}")
 
@@ -93,3 +97,15 @@ def _loaded(core: EngineCore, name: str, directory: str) -> int:
     except OSError as error:
         raise ModelUnavailable(f"the adapter cannot be read ({error})", "name the directory of an adapter") from None
     return core.adapters.of(name).num_virtual
+
+
+def _updated(core: EngineCore, directory: str, precision: Precision) -> None:
+    """ModelUnavailable also for a path that the system refuses."""
+    from openbook.serving.engine.replacing import replace_weights
+
+    try:
+        replace_weights(core, directory, precision)
+    except OSError as error:
+        raise ModelUnavailable(
+            f"the weights cannot be read ({error})", "name the directory of a model of the same kind"
+        ) from None

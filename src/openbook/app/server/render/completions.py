@@ -71,8 +71,11 @@ async def completion_whole(
     echoed: Sequence[Echoed],
     *,
     wants_logprobs: bool,
+    spelled: Callable[[Chosen], TokenLogprob] | None = None,
 ) -> dict[str, Any]:
-    """One reply: of the `best_of` answers to each prompt the `count` whose tokens are likeliest on average."""
+    """One reply: of the `best_of` answers to each prompt the `count` whose tokens are likeliest on average. `spelled`: how a
+    token is told, where the ids of all that was written are.
+    """
     wholes = await gathered(answers, num_prompts * best_of)
     kept: list[int] = []
     for prompt in range(num_prompts):
@@ -85,9 +88,14 @@ async def completion_whole(
         if echoed:
             before = echoed[place // best_of]
             text, logprobs = before.text + text, [*before.tokens, *logprobs, *_last(answers, place, before)]
+        ids: dict[str, Any] = {}
+        if spelled is not None:
+            tokens = answers.tokens(place)
+            ids = {"token_ids": [one.token for one in tokens]}
+            logprobs = [spelled(one) for one in tokens] if wants_logprobs else []
         said = logprobs_entry(logprobs, 0) if wants_logprobs else None
         reason = whole.finished.reason if whole.finished else None
-        choices.append({"index": index, "text": text, "logprobs": said, "finish_reason": reason})
+        choices.append({"index": index, "text": text, "logprobs": said, "finish_reason": reason, **ids})
     return heading.of(_KIND) | {"choices": choices, "usage": usage_entry(answers.usage())}
 
 

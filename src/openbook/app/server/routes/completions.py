@@ -6,11 +6,12 @@ import asyncio
 import secrets
 import time
 from dataclasses import replace
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
 from openbook.app.server.answers import Answers
-from openbook.app.server.echo import echoes
+from openbook.app.server.echo import echoes, spelled
 from openbook.app.server.errors import Refused
 from openbook.app.server.event_stream import ClientGone, streamed, until_gone
 from openbook.app.server.gate import CallerOf, Gate, ServiceOf
@@ -48,7 +49,10 @@ async def completions(body: CompletionBody, request: Request, service: ServiceOf
             return Response(status_code=499)
     if body.max_tokens == 0:
         return JsonReply(prompts_whole(heading, echoed))
-    answers = Answers(service, caller, prepared, best_of, heading.id, adapter, is_streamed=bool(body.stream))
+    answers = Answers(
+        service, caller, prepared, best_of, heading.id, adapter,
+        is_streamed=bool(body.stream), keeps_tokens=bool(body.return_token_ids),
+    )  # fmt: skip
     if body.stream:
         wants_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         chunks = completion_chunks(answers, heading, best_of * len(prepared), echoed, wants_usage=wants_usage)
@@ -56,7 +60,14 @@ async def completions(body: CompletionBody, request: Request, service: ServiceOf
     try:
         async with until_gone(request):
             whole = await completion_whole(
-                answers, heading, len(prepared), body.count, best_of, echoed, wants_logprobs=body.logprobs is not None
+                answers,
+                heading,
+                len(prepared),
+                body.count,
+                best_of,
+                echoed,
+                wants_logprobs=body.logprobs is not None,
+                spelled=partial(spelled, service.tokenizer) if body.return_token_ids else None,
             )
             return JsonReply(whole)
     except ClientGone:
@@ -70,6 +81,10 @@ def _check(body: CompletionBody, best_of: int) -> None:
         raise Refused(400, "the best of several is known at their end: do not stream it", param="best_of")
     if body.stream_options is not None and not body.stream:
         raise Refused(400, "stream_options is for streams: set stream, or leave it out", param="stream_options")
+    if body.return_token_ids and (body.stream or body.echo):
+        raise Refused(400, "token ids are told of whole answers: leave stream and echo out", param="return_token_ids")
+    if body.tempered_logprobs and body.logprobs is None:
+        raise Refused(400, "tempered_logprobs says how logprobs are told: give logprobs", param="tempered_logprobs")
     if body.max_tokens == 0 and (not body.echo or body.logprobs is None or body.stream or best_of > 1):
         raise Refused(400, "max_tokens is 0: it must be 1 or more, but for one echo with logprobs", param="max_tokens")
 
@@ -77,7 +92,7 @@ def _check(body: CompletionBody, best_of: int) -> None:
 def _prepared(service: Service, body: CompletionBody, adapter: str | None, is_compared: bool) -> list[Prepared]:
     """`is_compared`: the engine tells the probability of each token, whether the client sees it or not."""
     most = USUAL_MAX_TOKENS if body.max_tokens is None else body.max_tokens
-    params = sampling_params(body, most, body.logprobs)
+    params = replace(sampling_params(body, most, body.logprobs), tempered_logprobs=bool(body.tempered_logprobs))
     form = only_format(body.formats())
     echoes_text = bool(body.echo) and body.logprobs is None  # with log-probabilities it is told apart
     found, check = [], room_check(service)

@@ -14,7 +14,10 @@ USUAL_MAX_TOKENS = 16
 
 
 class CompletionBody(Sampling):
-    """`max_tokens` 0 with `echo` reads a text without going on with it."""
+    """`max_tokens` 0 with `echo` reads a text without going on with it. `return_token_ids`, as in vLLM: the ids of what was
+    written, its end token among them, and with `logprobs` that of the end token too. `tempered_logprobs`: log-probabilities are
+    those that tokens were drawn with.
+    """
 
     prompt: (
         str
@@ -30,6 +33,8 @@ class CompletionBody(Sampling):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     suffix: None = None
+    return_token_ids: bool | None = None
+    tempered_logprobs: bool | None = None
 
     @property
     def prompts(self) -> list[str | list[int]]:
