@@ -11,7 +11,7 @@ from openbook.lm.adapters.settings import LoraSettings, PrefixSettings
 from openbook.lm.families.base import Family
 from openbook.training.objectives.policy import known_token_logprobs
 from openbook.training.rollouts.episode import Episode
-from openbook.training.rollouts.writer import Prompted, Written
+from openbook.training.rollouts.written import Prompted, Written
 from openbook.training.sources.answers import Answers
 from small_rollouts import model, tokenizer, writer
 

@@ -12,6 +12,7 @@ from openbook.training.logprobs import TargetLogprobs
 from openbook.training.loss import LossSum
 from openbook.training.objectives.policy_losses import (
     kl_estimates,
+    known_or_own,
     ratio_metrics,
     summed,
     surrogate,
@@ -62,7 +63,7 @@ class PolicyGradient:
         found = surrogate(logprobs, old, micro.advantages, micro.owners, micro.counts, self._knobs)
         losses, metrics = found.losses, {"entropy": _mean(entropies), **micro.told}
         if self._importance is not None:
-            weights = truncated_weights(old, micro.sampled, self._importance)
+            weights = truncated_weights(old, known_or_own(micro.sampled, old), self._importance)
             losses = losses * weights
             metrics["importance"] = _mean(weights)
         if micro.reference is not None:
@@ -76,7 +77,7 @@ class PolicyGradient:
         """The largest difference between what wrote and what learns, of weights that are the same."""
         if not micro.is_first:
             return {}
-        return {"rollout_difference": float((old - micro.sampled).abs().max()) if len(old) else 0.0}
+        return {"rollout_difference": float((old - known_or_own(micro.sampled, old)).abs().max()) if len(old) else 0.0}
 
 
 def _mean(values: Tensor) -> tuple[float, float]:

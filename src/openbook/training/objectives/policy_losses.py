@@ -64,6 +64,11 @@ def _ratios(logprobs: Tensor, old: Tensor, owners: Tensor, counts: Tensor, level
     return ratios.detach() * (logprobs - logprobs.detach()).exp()
 
 
+def known_or_own(sampled: Tensor, own: Tensor) -> Tensor:
+    """(M,) `sampled`, and the trainer's own log-probability where the program that wrote did not say one (NaN)."""
+    return torch.where(sampled.isnan(), own, sampled)
+
+
 def truncated_weights(old: Tensor, sampled: Tensor, most: float) -> Tensor:
     """(M,) min(exp(old - sampled), most): what the loss of a token is multiplied by, where the program that wrote the answers
     gave it another probability (`sampled`) than the one that learns (`old`).

@@ -10,7 +10,13 @@ from __future__ import annotations
 from openbook.lm.families.base import Family
 from openbook.training.critic import Critic, said_by
 from openbook.training.loss import LossSum
-from openbook.training.objectives.policy_losses import ratio_metrics, surrogate, truncated_weights, value_losses
+from openbook.training.objectives.policy_losses import (
+    known_or_own,
+    ratio_metrics,
+    surrogate,
+    truncated_weights,
+    value_losses,
+)
 from openbook.training.objectives.policy_names import PolicyKnobs
 from openbook.training.sources.experience import Experience
 from openbook.training.sources.rollouts import Judged
@@ -52,9 +58,9 @@ class ProximalPolicy:
             raise ValueError("experience has the log-probabilities of the policy that began")
         policy = surrogate(said.logprobs, old, micro.advantages, micro.owners, micro.counts, self._knobs)
         values, is_held = value_losses(said.values, micro.values, micro.returns, self._value_clip)
-        losses = policy.losses
+        losses, sampled = policy.losses, known_or_own(micro.sampled, old)
         if self._importance is not None:
-            losses = losses * truncated_weights(old, micro.sampled, self._importance)
+            losses = losses * truncated_weights(old, sampled, self._importance)
         means = {
             "policy_loss": losses,
             "value_loss": values,
@@ -63,5 +69,5 @@ class ProximalPolicy:
         }
         metrics = {name: (float(one.detach().double().sum()), float(len(one))) for name, one in means.items()}
         metrics |= ratio_metrics(said.logprobs.detach(), old, policy) | dict(micro.told)
-        most = {"rollout_difference": float((old - micro.sampled).abs().max())} if micro.is_first and len(old) else {}
+        most = {"rollout_difference": float((old - sampled).abs().max())} if micro.is_first and len(old) else {}
         return LossSum((losses + self._value_weight * values).sum(), self.weight(micro), metrics, most)

@@ -197,10 +197,10 @@ class RolloutSource(Generic[M]):
     ) -> Iterator[Judged]:
         """This rank's part of completions by the weights as they are, at most `most` prompts; each time the same draws."""
         mine = list(enumerate(prompts))[:most][self._ranks.rank :: self._ranks.world_size]
-        if not mine:
-            return
-        judge.renew()
+        judge.renew()  # also where nothing is to be written: every rank takes part
         try:
+            if not mine:
+                return
             rolled = judge.roll(mine, completions, _EVALUATION)
         finally:
             judge.rest()

@@ -49,7 +49,7 @@ def grpo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         leaves_out_truncated=roll.truncated == "leave out",
     )
     objective = PolicyGradient(
-        part.knobs, temperature=roll.temperature, max_tokens=roll.max_tokens, importance=roll.importance
+        part.knobs, temperature=roll.temperature, max_tokens=roll.max_tokens, importance=roll.chosen_importance
     )
 
     def held_out() -> Iterator[Judged]:

@@ -62,7 +62,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         value_clip=part.value_clip,
         value_weight=part.value_weight,
         temperature=roll.temperature,
-        importance=roll.importance,
+        importance=roll.chosen_importance,
     )
 
     def held_out() -> Iterator[Judged]:

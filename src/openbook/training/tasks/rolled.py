@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openbook.core.errors import BadData, UsageError
-from openbook.core.messages import SamplingParams
 from openbook.lm.local import model_directory
 from openbook.serving.engine.ends import end_tokens_of
 from openbook.training.begin import Begun, os_path
@@ -18,8 +17,9 @@ from openbook.training.rewards.rewards import Rewards
 from openbook.training.rollouts.environment import open_environment
 from openbook.training.rollouts.prompts import PromptSet, read_prompts
 from openbook.training.rollouts.rolling import Roller
-from openbook.training.rollouts.writer import EngineWriter
+from openbook.training.rollouts.written import Writer
 from openbook.training.sources.rollouts import Schedule
+from openbook.training.tasks.writers import open_writers
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Rolling:
     roller: Roller
     judge: Roller
     schedule: Schedule
+    about_writers: tuple[str, ...] = ()
 
     def close(self) -> None:
         """Ends the processes of rewards."""
@@ -42,6 +43,7 @@ class Rolling:
         yield from self.prompts.lines()
         if self.held_out is not None:
             yield from self.held_out.lines()
+        yield from self.about_writers
 
 
 def open_rolling(
@@ -68,6 +70,7 @@ def open_rolling(
             raise BadData(f"{data.eval_share} of {prompts} is no part of them", "give data.eval=FILE")
         held_out = PromptSet(prompts.prompts[-count:], {}, {})
         prompts = PromptSet(prompts.prompts[:-count], prompts.left_out, prompts.places)
+    writers = open_writers(recipe, begun, _ends(recipe, begun), ranks)
     rewards = open_rewards(recipe.rewards) if recipe.rewards else None
     if rewards is None and needs_rewards:
         raise UsageError("there is no reward", "name one under rewards: function, builtin, program, model or judge")
@@ -75,9 +78,10 @@ def open_rolling(
     return Rolling(
         prompts,
         held_out,
-        _roller(recipe, begun, rewards, part.temperature, recipe.seed),
-        _roller(recipe, begun, rewards, part.eval_temperature, recipe.seed + 1),
+        _roller(recipe, begun, writers.learned, rewards, recipe.seed),
+        _roller(recipe, begun, writers.evaluated, rewards, recipe.seed + 1),
         schedule,
+        writers.notes,
     )
 
 
@@ -110,22 +114,19 @@ def _schedule(recipe: Recipe, ranks: Ranks, redraws: int) -> Schedule:
     return Schedule(size, micro, part.completions, part.minibatches, part.epochs, redraws)
 
 
-def _roller(recipe: Recipe, begun: Begun, rewards: Rewards | None, temperature: float, seed: int) -> Roller:
-    part = recipe.rollout
+def _ends(recipe: Recipe, begun: Begun) -> list[int]:
+    """Tokens that end an answer. UsageError where there are none."""
     assert recipe.model.path is not None, "fresh models were refused"
     directory: Path = model_directory(os_path(recipe.model.path))
     eos = begun.tokenizer.eos_id
     ends = end_tokens_of(directory, begun.model) | ({eos} if eos is not None else set())
     if not ends:
         raise UsageError("no token ends an answer of this model", "write eos_token_id into its config.json")
-    writer = EngineWriter(
-        begun.model,
-        sorted(ends),
-        SamplingParams(temperature=temperature),
-        precision=part.precision,
-        max_num_seqs=part.max_num_seqs,
-        max_seq_len=recipe.max_seq_len,
-    )
+    return sorted(ends)
+
+
+def _roller(recipe: Recipe, begun: Begun, writer: Writer, rewards: Rewards | None, seed: int) -> Roller:
+    part = recipe.rollout
     return Roller(
         writer,
         begun.tokenizer,
