@@ -7,13 +7,14 @@ from typing import Any
 
 from openbook.lm.load import new_model
 from openbook.training.estimate import estimate, largest_that_fits
-from small_runs import SHAPE, recipe
+from small_runs import SHAPE, recipe, text_file
 
 CONFIG = {"model_type": "llama", "vocab_size": 70, "max_position_embeddings": 64, "tie_word_embeddings": True} | SHAPE
 
 
 def found(folder: Path, rows: int = 4, **changes: Any) -> Any:
-    return estimate(recipe(folder, **changes), new_model(CONFIG).requires_grad_(True), rows)
+    data = {"train": str(text_file(folder)), "eval_share": 0.1}
+    return estimate(recipe(folder, data=data, **changes), new_model(CONFIG).requires_grad_(True), rows)
 
 
 def test_each_knob_takes_less(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from openbook.training.recipe_parts import (
     SpansPart,
 )
 from openbook.training.recipe_ppo import PpoPart
+from openbook.training.recipe_reads import check_read
 from openbook.training.rewards.settings import RewardTerm
 from openbook.training.rollouts.settings import RolloutPart
 from openbook.training.schedule import Shape
@@ -142,6 +143,7 @@ class Recipe(Part):
             raise ValueError(
                 "continual holds weights of a trained model (model.path); an adapter leaves them as they are"
             )
+        check_read(self)
         return self
 
     @property

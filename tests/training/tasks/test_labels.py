@@ -118,7 +118,9 @@ def documents(path: Path, count: int = 12, seed: int = 0) -> Path:
 
 def test_a_next_sentence_model_learns_and_scores(tmp_path: Path) -> None:
     data = {"train": str(documents(tmp_path / "a.jsonl", 80)), "eval": str(documents(tmp_path / "b.jsonl", 10, 1))}
-    done = train(recipe(tmp_path, objective="next_sentence", data=data, steps=100, eval_every=100, lr=3e-3))
+    done = train(
+        recipe(tmp_path, objective="next_sentence", classifier=None, data=data, steps=100, eval_every=100, lr=3e-3)
+    )
     assert _log(tmp_path)[0]["loss"] == pytest.approx(2.2, abs=0.3)  # ln 4 or ln 5, and ln 2
     assert _log(tmp_path)[-1]["eval_choice"] > 0.8  # a guess: 0.5
     assert done.model is not None
@@ -130,7 +132,9 @@ def test_a_next_sentence_model_learns_and_scores(tmp_path: Path) -> None:
 
 def test_it_goes_on_to_the_bit(tmp_path: Path) -> None:
     data = {"train": str(documents(tmp_path / "a.jsonl"))}
-    whole = recipe(tmp_path, objective="next_sentence", data=data, steps=10, eval_every=None, micro_batch_size=5)
+    whole = recipe(
+        tmp_path, objective="next_sentence", classifier=None, data=data, steps=10, eval_every=None, micro_batch_size=5
+    )
     train(whole)
     halves = whole.model_copy(update={"out": str(tmp_path / "halves")})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openbook.core.errors import BadData, UsageError
+from openbook.core.errors import BadData
 from openbook.core.progress import Progress
 from openbook.lm.tokenizers.pair_layout import PairLayout, around
 from openbook.lm.tokenizers.tokenizer import Tokenizer
@@ -19,8 +19,6 @@ from openbook.training.tasks.task import Task
 
 def classifier_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Progress) -> Task:
     """BadData for a label that the recipe does not name."""
-    if recipe.data.layout != "auto":
-        raise UsageError(f"data.layout={recipe.data.layout} is for plain text", "leave it out")
     progress("read", 0, None, "rows")
     receipt = Receipt()
     train, held = read_labelled(data_paths(recipe.data.train), receipt), list[LabelledRow]()

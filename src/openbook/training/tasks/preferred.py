@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
-from openbook.core.errors import UsageError
 from openbook.training.data.reading import DataFile, data_files
 from openbook.training.data.samples import SampleSettings
 from openbook.training.data.shards import Shards
@@ -43,10 +42,8 @@ class Reading(NamedTuple):
 
 
 def reading_of(recipe: Recipe, max_len: int) -> Reading:
-    """`max_len`: tokens of a sample that are read. UsageError for settings of text."""
+    """`max_len`: tokens of a sample that are read."""
     data = recipe.data
-    if data.layout != "auto":
-        raise UsageError(f"data.layout={data.layout} is for text, not for preferences", "leave it out")
     settings = SampleSettings(max_len, data.too_long, data.prompts)
     return Reading(settings, cache_of(recipe), ReadSettings(data.documents, data.max_broken))
 

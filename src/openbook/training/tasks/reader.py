@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 
-from openbook.core.errors import BadData, UsageError
+from openbook.core.errors import BadData
 from openbook.core.progress import Progress
 from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.data.squad import Squad, check_disjoint, read_squad
@@ -18,9 +18,7 @@ from openbook.training.tasks.task import Task
 
 
 def reader_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Progress) -> Task:
-    """BadData where articles are both learned from and evaluated on. Settings of tokenised text are refused by name."""
-    if recipe.data.layout != "auto":
-        raise UsageError(f"data.layout={recipe.data.layout} is for text, not for questions", "leave it out")
+    """BadData where articles are both learned from and evaluated on."""
     progress("read", 0, None, "questions")
     train = read_squad(data_paths(recipe.data.train))
     notes = [_told(train, "to learn from")]
