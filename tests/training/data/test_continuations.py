@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from openbook.core.errors import BadData
-from openbook.training.data.continuations import Writing, choice, read_writings
+from openbook.training.data.continuations import SHORT, Writing, choice, read_writings
 from openbook.training.data.reading import data_files
 from openbook.training.data.receipt import Receipt
 
@@ -63,3 +63,13 @@ def test_short_documents_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("One.\n\nTwo.", "utf-8")
     with pytest.raises(BadData, match="three paragraphs"):
         _read(tmp_path / "a.txt")
+
+
+def test_short_documents_beside_longer_ones_are_counted_and_named(tmp_path: Path) -> None:
+    texts = ["One.\n\nTwo.", "One.\n\nTwo.\n\nThree.", "One."]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), "utf-8")
+    receipt = Receipt()
+    assert len(read_writings(data_files([path]), receipt)) == receipt.samples == 1
+    assert receipt.dropped == {SHORT: 2}
+    assert any("a.jsonl:1" in line and SHORT in line for line in receipt.lines())

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from openbook.core.errors import BadData
-from openbook.training.data.groups import MOST_BROKEN, Group, read_groups, shared_titles
+from openbook.training.data.groups import Group, read_groups, shared_titles
+from openbook.training.data.receipt import MAX_BROKEN
 
 GOOD = {"query": "when?", "positive": "in May", "negatives": ["in Rome"], "title": "Months", "answers": ["May"]}
 
@@ -52,16 +53,26 @@ def test_a_packed_file_is_read(tmp_path: Path) -> None:
 def test_a_line_that_is_no_group_is_counted_and_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(GOOD) + "\n" + line + "\n", "utf-8")
-    found = read_groups([path])
-    assert (len(found.rows), found.broken) == (1, ["rows.jsonl:2"])
+    found = read_groups([path], max_broken=0.5)
+    assert (len(found.rows), found.receipt.rows, found.receipt.broken) == (1, 2, 1)
     assert "rows.jsonl:2" in str(found)
 
 
-def test_too_many_are_refused(tmp_path: Path) -> None:
+def test_a_larger_share_than_allowed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps(GOOD) + "\n" + "{\n" * (MOST_BROKEN + 1), "utf-8")
-    with pytest.raises(BadData, match=r"rows.jsonl:2"):
+    path.write_text((json.dumps(GOOD) + "\n") * 97 + "{\n" * 3, "utf-8")
+    with pytest.raises(BadData, match=r"3 of 100 rows are broken; first rows.jsonl:98"):
         read_groups([path])
+    assert len(read_groups([path], max_broken=0.03).rows) == 97
+    with pytest.raises(BadData, match="3 of 100"):
+        read_groups([path], max_broken=0.02)
+
+
+def test_too_many_are_refused_whatever_share_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text((json.dumps(GOOD) + "\n") + "{\n" * (MAX_BROKEN + 1), "utf-8")
+    with pytest.raises(BadData, match=r"rows.jsonl:2"):
+        read_groups([path], max_broken=1.0)
 
 
 def test_a_file_without_any_is_refused(tmp_path: Path) -> None:

@@ -124,6 +124,10 @@ def test_an_encoder_learns_pairs_of_texts(tmp_path: Path) -> None:
     model = RewardModel.load(done.model)
     good, bad = model.scores([asked("what is the cat")] * 2, ["the cat is of", "the dog is of"])
     assert good > bad
+    with pytest.raises(UsageError, match=r"data\.prompts=alpaca is for decoders"):
+        data = {"train": str(tmp_path / "rows.jsonl"), "prompts": "alpaca"}
+        said: dict[str, Any] = {"data": data, "eval_every": None, "out": str(tmp_path / "two")}
+        train(recipe(tmp_path, "reward", rows, max_seq_len=24, model={"path": str(base)}, **said))
     with pytest.raises(UsageError, match="encoder"):
         train(
             recipe(

@@ -20,6 +20,7 @@ from openbook.training.data.sentences import sentence_spans
 INSIDE = 0.5
 """How often a place is inside a paragraph, rather than between two."""
 MOST_SENTENCES = 6
+SHORT = "documents of fewer than three paragraphs"
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
 
@@ -40,7 +41,7 @@ class Choice(NamedTuple):
 
 def read_writings(files: Sequence[DataFile], receipt: Receipt) -> list[Writing]:
     """Documents of at least three paragraphs: files of text with blank lines between paragraphs, rows of text, and articles of
-    SQuAD, whose passages are paragraphs. BadData where there is none.
+    SQuAD, whose passages are paragraphs. `receipt` counts the shorter ones. BadData where there is none.
     """
     found: dict[str, list[str]] = {}
     for place, row in read_rows(files, receipt):
@@ -52,6 +53,10 @@ def read_writings(files: Sequence[DataFile], receipt: Receipt) -> list[Writing]:
             found.setdefault(place, []).extend(one for one in _BLANK_LINE.split(as_text(row)) if one.strip())
     writings = [Writing(title, _sentences(paragraphs)) for title, paragraphs in found.items()]
     kept = [one for one in writings if len(one.paragraphs) > 2]
+    for one in writings:
+        if len(one.paragraphs) <= 2:
+            receipt.drop(SHORT, one.title)
+    receipt.samples += len(kept)
     if not kept:
         raise BadData("no document has three paragraphs", "put blank lines between paragraphs, a document in a file")
     return kept

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from openbook.core.errors import BadData
 from openbook.training.data.formats import rows_of
+from openbook.training.data.receipt import Receipt
 from openbook.training.data.row import Pair
 
-MOST_BROKEN = 20
-"""Lines that are no group; with more a file is refused."""
+_NO_GROUP = 'no {"query": TEXT, "positive": TEXT, "negatives": [TEXT, ...]}'
 
 
 class Group(NamedTuple):
@@ -31,40 +31,42 @@ class Group(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """`broken`: lines that are no group, as FILE:NUMBER."""
+    """`receipt` counts the lines, and names the first that are no group."""
 
     rows: list[Group]
-    broken: list[str]
+    receipt: Receipt
 
     def __str__(self) -> str:
-        count = sum(len(one.negatives) for one in self.rows)
-        left = f"; {len(self.broken)} lines are no group: {', '.join(self.broken[:3])}" if self.broken else ""
+        count, broken = sum(len(one.negatives) for one in self.rows), self.receipt.broken
+        left = f"; {broken:,} lines left out: {', '.join(self.receipt.named['broken'])}" if broken else ""
         return f"{len(self.rows):,} queries with {count:,} negatives{left}"
 
 
-def read_groups(paths: Iterable[Path]) -> Groups:
+def read_groups(paths: Iterable[Path], max_broken: float = 0.01) -> Groups:
     """The groups of JSONL files (also .gz) in order. Equal texts are one object.
 
-    Raises BadData for a file that cannot be read, for more than `MOST_BROKEN` lines that are no group, and for none that is one.
+    Raises BadData for a file that cannot be read, for more than a share of `max_broken` lines that are no group, and for none
+    that is one.
     """
     rows: list[Group] = []
-    broken: list[str] = []
+    receipt = Receipt()
     known: dict[str, str] = {}
     named = list(paths)
     for path in named:
         for number, line in _lines(path):
+            receipt.rows += 1
             found = _groups(line)
             if not found:
-                broken.append(f"{path.name}:{number}")
-                _check_broken(broken)
+                receipt.breaks(f"{path.name}:{number}", _NO_GROUP)
             for group in found:
                 texts = tuple(known.setdefault(one, one) for one in group.negatives)
                 rows.append(group._replace(positive=known.setdefault(group.positive, group.positive), negatives=texts))
+    receipt.finish(max_broken)
     if not rows:
         raise BadData(
             f"there is no group in {', '.join(map(str, named))}", 'write lines {"query", "positive", "negatives"}'
         )
-    return Groups(rows, broken)
+    return Groups(rows, receipt)
 
 
 def shared_titles(first: Sequence[Group], second: Sequence[Group]) -> list[str]:
@@ -94,11 +96,3 @@ def _groups(line: str) -> list[Group]:
         return []
     title = str(record.get("title") or "")
     return [Group(row.query, positive, row.negatives, title) for positive in row.positives]
-
-
-def _check_broken(broken: Sequence[str]) -> None:
-    if len(broken) > MOST_BROKEN:
-        raise BadData(
-            f"more than {MOST_BROKEN} lines are no group, the first is {broken[0]}",
-            'a line is {"query": TEXT, "positive": TEXT, "negatives": [TEXT, ...]}',
-        )

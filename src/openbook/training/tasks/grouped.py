@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import tokenizers
 
-from openbook.core.errors import BadData, UsageError
+from openbook.core.errors import BadData
 from openbook.core.progress import Progress
 from openbook.lm.tokenizers.encoder import EncoderTokenizer
 from openbook.lm.tokenizers.tokenizer import Tokenizer
@@ -41,14 +41,12 @@ def open_groups(
     negatives: int,
     strangers: int = 0,
 ) -> Opened[M]:
-    """Raises BadData where documents are both learned from and evaluated on, UsageError for settings of tokenised text."""
-    if recipe.data.layout != "auto":
-        raise UsageError(f"data.layout={recipe.data.layout} is for text, not for groups", "leave it out")
+    """Raises BadData where documents are both learned from and evaluated on."""
     progress("read", 0, None, "groups")
-    read = read_groups(data_paths(recipe.data.train))
+    read = read_groups(data_paths(recipe.data.train), recipe.data.max_broken)
     train, held_out, notes = read.rows, list[Group](), [f"to learn from: {read}"]
     if recipe.data.eval:
-        other = read_groups(data_paths(recipe.data.eval))
+        other = read_groups(data_paths(recipe.data.eval), recipe.data.max_broken)
         held_out, notes = other.rows, [*notes, f"held out: {other}"]
     elif recipe.data.eval_share:
         train, held_out = parted(train, recipe.data.eval_share)

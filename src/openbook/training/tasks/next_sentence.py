@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from openbook.core.errors import BadData, UsageError
+from openbook.core.errors import BadData
 from openbook.core.progress import Progress
 from openbook.lm.tokenizers.encoder import Encoded
 from openbook.lm.tokenizers.tokenizer import Tokenizer
@@ -23,12 +23,12 @@ from openbook.training.tasks.task import Task
 
 def next_sentence_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progress: Progress) -> Task:
     """BadData where documents are both learned from and evaluated on."""
-    if recipe.data.layout != "auto":
-        raise UsageError(f"data.layout={recipe.data.layout} is for plain text", "leave it out")
     progress("read", 0, None, "documents")
-    train, held = _writings(recipe, recipe.data.train), list[Writing]()
+    train, lines = _writings(recipe, recipe.data.train)
+    held = list[Writing]()
     if recipe.data.eval:
-        held = _writings(recipe, recipe.data.eval)
+        held, told = _writings(recipe, recipe.data.eval)
+        lines += told
     elif recipe.data.eval_share:
         cut = round(len(train) * (1 - recipe.data.eval_share))
         train, held = train[:cut], train[cut:]
@@ -40,7 +40,7 @@ def next_sentence_task(recipe: Recipe, tokenizer: Tokenizer, ranks: Ranks, progr
     learned = drawing(train, tokenizer, recipe.max_seq_len, recipe.seed, part.others, part.strangers)
     shown = drawing(held, tokenizer, recipe.max_seq_len, recipe.seed)
     note = f"{len(train):,} documents, {learned.count:,} places to cut them at; {len(held):,} documents held out"
-    return drawn_task(recipe, ranks, (learned, shown), NextChoice(), (note,))
+    return drawn_task(recipe, ranks, (learned, shown), NextChoice(), (note, *lines))
 
 
 def drawing(
@@ -67,8 +67,9 @@ def _together(choices: Sequence[list[Encoded]]) -> PairGroups:
     return PairGroups.joined([pair for one in choices for pair in one], [len(one) for one in choices])
 
 
-def _writings(recipe: Recipe, names: tuple[str, ...]) -> list[Writing]:
+def _writings(recipe: Recipe, names: tuple[str, ...]) -> tuple[list[Writing], list[str]]:
+    """With lines for a person: what was left out, and why."""
     receipt = Receipt()
     found = read_writings(data_files(data_paths(names), recipe.data.format), receipt)
     receipt.finish(recipe.data.max_broken)
-    return found
+    return found, receipt.lines()[1:]

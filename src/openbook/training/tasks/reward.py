@@ -47,6 +47,11 @@ def reward_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) 
 
 def _over_pairs(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) -> Task:
     is_causal = begun.model.causal
+    if not is_causal and recipe.data.prompts != "chat":
+        raise UsageError(
+            f"data.prompts={recipe.data.prompts} is for decoders: an encoder reads a question and its answer as two texts",
+            "leave it out",
+        )
     draw = None if is_causal else _pair_draw(begun.tokenizer)
     how = reading_of(recipe, recipe.max_seq_len - 1)  # the last token is read too
     read = partial(
