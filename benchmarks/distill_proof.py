@@ -77,13 +77,13 @@ def written(work: Path) -> dict[str, str]:
     text = gzip.decompress(packed).decode()
     cut = len(text) * 9 // 10
     small = text[:SMALL_TEXT]
-    asked = [small[at : at + 96] for at in range(0, SMALL_TEXT - 96, 96)]
+    asked = [small[at : at + 64] for at in range(0, SMALL_TEXT - 64, 64)]
     rows = "".join(json.dumps({"prompt": one[:32], "completion": one[32:]}) + "\n" for one in asked)
     work.mkdir(parents=True, exist_ok=True)
     said = {"all.txt": text[:cut], "small.txt": small, "small.jsonl": rows, "held.txt": text[cut : cut + HELD_OUT]}
     for name, content in said.items():
         (work / name).write_text(content, "utf-8")
-    held = [said["held.txt"][at : at + 96] for at in range(0, HELD_OUT - 96, 96)]
+    held = [said["held.txt"][at : at + 64] for at in range(0, HELD_OUT - 64, 64)]
     rows = "".join(json.dumps({"prompt": one[:32], "completion": one[32:]}) + "\n" for one in held)
     (work / "held.jsonl").write_text(rows, "utf-8")
     return {name: str(work / name) for name in (*said, "held.jsonl")}
