@@ -83,10 +83,7 @@ def written(work: Path) -> dict[str, str]:
     said = {"all.txt": text[:cut], "small.txt": small, "small.jsonl": rows, "held.txt": text[cut : cut + HELD_OUT]}
     for name, content in said.items():
         (work / name).write_text(content, "utf-8")
-    held = [said["held.txt"][at : at + 64] for at in range(0, HELD_OUT - 64, 64)]
-    rows = "".join(json.dumps({"prompt": one[:32], "completion": one[32:]}) + "\n" for one in held)
-    (work / "held.jsonl").write_text(rows, "utf-8")
-    return {name: str(work / name) for name in (*said, "held.jsonl")}
+    return {name: str(work / name) for name in said}
 
 
 def teacher_of(work: Path, files: dict[str, str]) -> Path:

@@ -12,8 +12,8 @@ RUNS = {
     "again, forward": ("as many more: forward, weight .5", "再学：forward，权重 .5"),
     "again, reverse": ("as many more: reverse, weight .5", "再学：reverse，权重 .5"),
     "again, on policy": (
-        "as many more: every other one on what it writes (jsd, weight 1)",
-        "再学：每两步一步在自己写的内容上（jsd，权重 1）",
+        "as many more: half of them on what it writes (jsd, weight 1)",
+        "再学：一半的步在自己写的内容上（jsd，权重 1）",
     ),
 }
 
