@@ -44,7 +44,9 @@ Point = tuple[float, float]
 
 
 class Summary(NamedTuple):
-    """A run of a folder. `settings`: those of its recipe, "key.path" -> value."""
+    """A run of a folder. `settings`: those of its recipe, "key.path" -> value. `reward`: of the last rollout, of runs that have
+    one; `best_reward`: of held-out prompts, whose loss is its negative.
+    """
 
     name: str
     step: int
@@ -54,6 +56,8 @@ class Summary(NamedTuple):
     tokens: int
     seconds: float
     settings: Mapping[str, Any]
+    reward: float | None = None
+    best_reward: float | None = None
 
 
 def write_report(run: Path) -> Path:
@@ -131,9 +135,13 @@ def summary(run: Path) -> Summary:
     """What the log and the recipe of a run say."""
     steps: dict[int, dict[str, Any]] = {}
     best: tuple[float, int] | None = None
+    reward, is_reward = None, False
     for row in read_log(run / LOG):
         if _is_number(row.get("loss")):
             steps[row["step"]] = row
+        if _is_number(row.get("reward")):
+            reward = row["reward"]
+        is_reward |= _is_number(row.get("eval_reward"))
         if _is_number(row.get("eval_loss")) and (best is None or row["eval_loss"] < best[0]):
             best = row["eval_loss"], row["step"]
     last = max(steps, default=0)
@@ -146,6 +154,8 @@ def summary(run: Path) -> Summary:
         sum(int(row.get("tokens", 0)) for row in steps.values()),
         sum(float(row.get("seconds", 0)) for row in steps.values()),
         settings_of(run),
+        reward,
+        -best[0] if best and is_reward else None,
     )
 
 
@@ -171,7 +181,11 @@ def settings_of(run: Path) -> dict[str, Any]:
 
 def sentence(run: Summary) -> str:
     loss = "" if run.loss is None else f", loss {run.loss:.4f}"
+    if run.reward is not None:
+        loss = f", reward {run.reward:.4f}"
     best = "" if run.best_loss is None else f", best held-out loss {run.best_loss:.4f} after step {run.best_step:,}"
+    if run.best_reward is not None:
+        best = f", best held-out reward {run.best_reward:.4f} after step {run.best_step:,}"
     return f"{run.step:,} steps{loss}{best}; {run.tokens:,} tokens in {run.seconds / 60:.1f} min"
 
 

@@ -171,6 +171,7 @@ class Run:
         if self.ranks.is_first:
             self.out.mkdir(parents=True, exist_ok=True)
             checkpoint.clear(self.out)
+        self.task.begin()
         self._check_held_out()
         if (forgetting := self._asking()) is not None:
             forgetting.ask_before(self.loop.model)

@@ -14,6 +14,7 @@ from openbook.app.cli.options import JsonOption, print_json, visible
 
 if TYPE_CHECKING:
     from openbook.core.progress import Progress
+    from openbook.training.loop import Step
     from openbook.training.parallel import Ranks
     from openbook.training.recipe import Recipe
     from openbook.training.status import Outcome, Status
@@ -65,7 +66,7 @@ def train(
         return
     outcome = _run(chosen, resume, is_quiet=as_json or not is_first)
     if is_first:
-        _say_outcome(outcome, recipe, overrides or [], as_json)
+        _say_outcome(outcome, recipe, overrides or [], as_json, of_rewards=chosen.objective in ("grpo", "ppo"))
     if outcome.ended == "interrupted":
         raise typer.Exit(_INTERRUPTED)
 
@@ -145,14 +146,23 @@ def _progress() -> Progress:
 def _line(status: Status) -> str:
     step = status.step
     held_out = "" if status.evaluation is None else f"  held out {status.evaluation.loss:.4f}"
+    if status.evaluation is not None and "reward" in status.evaluation.metrics:
+        held_out = f"  held out reward {status.evaluation.metrics['reward']:.4f}"
     return (
-        f"step {step.number:>{len(str(status.steps))}}/{status.steps}  loss {step.loss:.4f}{held_out}  rate {step.rate:.2e}  "
-        f"norm {step.norm:.2f}  {status.tokens_per_s:,.0f} tokens/s  {status.memory_bytes / 1e9:.2f} GB  "
+        f"step {step.number:>{len(str(status.steps))}}/{status.steps}  loss {step.loss:.4f}{_rolled(step)}{held_out}  "
+        f"rate {step.rate:.2e}  norm {step.norm:.2f}  {status.tokens_per_s:,.0f} tokens/s  {status.memory_bytes / 1e9:.2f} GB  "
         f"left {_span(status.left_s)}"
     )
 
 
-def _say_outcome(outcome: Outcome, recipe: str, overrides: list[str], as_json: bool) -> None:
+def _rolled(step: Step) -> str:
+    """Of a step that begins a rollout: what its completions were worth, which the loss does not say."""
+    known = {name: step.metrics[name] for name in ("reward", "length") if name in step.metrics}
+    return "".join(f"  {name} {value:.{3 if name == 'reward' else 0}f}" for name, value in known.items())
+
+
+def _say_outcome(outcome: Outcome, recipe: str, overrides: list[str], as_json: bool, *, of_rewards: bool) -> None:
+    """`of_rewards`: the held-out loss is the negative of a reward."""
     if as_json:
         print_json(outcome._asdict() | {"model": None if outcome.model is None else str(outcome.model)})
         return
@@ -160,9 +170,10 @@ def _say_outcome(outcome: Outcome, recipe: str, overrides: list[str], as_json: b
         again = " ".join(["openbook train", recipe, *overrides, "--resume"])
         print(f"stopped after step {outcome.done} of {outcome.steps}; go on with: {visible(again)}", file=sys.stderr)
         return
-    best = (
-        "" if outcome.best_loss is None else f", best held-out loss {outcome.best_loss:.4f} (step {outcome.best_step})"
-    )
+    best = ""
+    if outcome.best_loss is not None:
+        told = f"reward {-outcome.best_loss:.4f}" if of_rewards else f"loss {outcome.best_loss:.4f}"
+        best = f", best held-out {told} (step {outcome.best_step})"
     print(f"{outcome.ended} after step {outcome.done}{best}: {outcome.model}")
 
 

@@ -29,7 +29,13 @@ class RemoteWriter:
         self._temperature, self._most = temperature, max_num_seqs
 
     def renew(self) -> Renewal:
-        return Renewal() if self._push is None else self._push.push()
+        if self._push is None:
+            return Renewal()
+        try:
+            return self._push.push()
+        except RunStopped:
+            self._server.close()
+            raise
 
     def rest(self) -> None:
         self._server.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from openbook.training.rewards.table import RewardTable
 from openbook.training.rollouts.environment import Environment, Turns
 from openbook.training.rollouts.episode import Episode
 from openbook.training.rollouts.prompts import Prompt
+from openbook.training.rollouts.timed import Timed
 from openbook.training.rollouts.written import Prompted, Renewal, Writer, Written
 
 _SEEDS = 2**63
@@ -61,11 +62,13 @@ class Roller:
         max_tokens: int,
         environment: Environment | None = None,
         max_turns: int = 1,
+        turn_s: float = 60.0,
         prompts: Prompts = "chat",
     ) -> None:
         self.writer, self.tokenizer, self.rewards = writer, tokenizer, rewards
         self._seed, self._max_tokens = seed, max_tokens
         self._environment, self._max_turns, self._prompts = environment, max_turns, prompts
+        self._timed = Timed(turn_s)
 
     def renew(self) -> Renewal:
         return self.writer.renew()
@@ -92,7 +95,7 @@ class Roller:
         under = []
         for group, (place, prompt) in enumerate(prompts):
             for _ in range(completions):
-                turns = None if self._environment is None else self._environment(prompt.row)
+                turns = self._begun(prompt.row)
                 episode = Episode(place, group, prompt.ids)
                 under.append(_Underway(episode, turns, self._max_tokens, list(prompt.messages)))
         first = [
@@ -118,6 +121,17 @@ class Roller:
             answers = [one for (one,) in self.writer.write(wanted)] if wanted else []
         return [one.episode for one in under]
 
+    def _begun(self, row: Mapping[str, Any]) -> Turns | None:
+        """The episode of a row, where there is an environment. RunStopped where it raises: it would do so again."""
+        if (environment := self._environment) is None:
+            return None
+        try:
+            return self._timed(lambda: environment(row))
+        except Exception as error:  # the user's own code
+            raise RunStopped(
+                f"the environment cannot begin an episode: {type(error).__name__}: {error}", "mend it, and go on"
+            ) from None
+
     def _take(self, under: _Underway, written: Written) -> None:
         episode = under.episode
         episode.ids += written.tokens
@@ -135,14 +149,12 @@ class Roller:
         if under.turns is None or turn >= self._max_turns or not episode.is_finished:
             return False
         try:
-            messages = list(under.turns.step(under.messages[-1]["content"]))
+            messages = self._said(under)
+            ids = self._behind(under.messages, messages) if messages else []
         except Exception:  # the user's own code: its fault ends the episode, and is counted
             episode.faults += 1
             return False
-        if not messages:
-            return False
-        ids = self._behind(under.messages, messages)
-        if len(ids) >= under.left:
+        if not messages or len(ids) >= under.left:
             return False
         episode.ids += ids
         episode.learned += [False] * len(ids)
@@ -155,6 +167,18 @@ class Roller:
     def _text(self, ids: Sequence[int]) -> str:
         """Rows of a table beyond the tokenizer's tokens say nothing, though a model may draw them."""
         return self.tokenizer.decode([one for one in ids if one < self.tokenizer.vocab_size])
+
+    def _said(self, under: _Underway) -> list[Message]:
+        """What the environment answers. Raises what it raises, TimeoutError, and TypeError for what are no messages."""
+        turns, completion = under.turns, under.messages[-1]["content"]
+        assert turns is not None
+        messages = list(self._timed(lambda: turns.step(completion)))
+        for one in messages:
+            if not (
+                isinstance(one, Mapping) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
+            ):
+                raise TypeError("an environment answers with messages: role and content, both texts")
+        return messages
 
     def _behind(self, before: Sequence[Message], messages: Sequence[Message]) -> list[int]:
         """The ids that stand between the end token of the last completion and the first token of the next."""

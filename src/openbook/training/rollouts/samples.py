@@ -19,12 +19,20 @@ NAME = "samples.jsonl"
 
 
 class SampleLog:
-    """Of each rollout the first `most` completions of its first prompt."""
+    """Of each rollout the first `most` completions of its first prompt. Nothing is written before `begin`: a run that is only
+    checked leaves the folder as it is.
+    """
 
     def __init__(self, run: Path, most: int) -> None:
         self.path, self._most = run / NAME, most
+        self._has_begun = False
+
+    def begin(self) -> None:
+        self._has_begun = True
 
     def write(self, rollout: int, episodes: Sequence[Episode], tokenizer: Tokenizer) -> None:
+        if not self._has_begun:
+            return
         lines = []
         for one in episodes[: self._most]:
             said = {
@@ -43,7 +51,7 @@ class SampleLog:
 
     def keep_until(self, rollout: int) -> None:
         """Takes out what a run that goes on writes again."""
-        if not self.path.exists():
+        if not self._has_begun or not self.path.exists():
             return
         kept = [one for one in read_samples(self.path) if one["rollout"] <= rollout]
         with replacing(self.path) as file:

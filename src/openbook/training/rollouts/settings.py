@@ -13,7 +13,7 @@ RolloutPrecision = Literal["shared", "float32", "bfloat16", "int8"]
 class Limits(BaseModel):
     """Where a run has collapsed: it stops with the reason after `patience` steps in a row beyond one of them. None: no limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kl: float | None = Field(
         default=10.0, gt=0, description="nats a token from the reference, or from the policy that wrote"
@@ -30,7 +30,7 @@ class Limits(BaseModel):
 class RolloutPart(BaseModel):
     """How a model writes what it learns from. `batch_size` of the recipe counts completions of an optimizer step."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     completions: int = Field(default=8, ge=1, description="of each prompt: a group")
     max_tokens: int = Field(default=256, ge=1, description="of a completion, its end token included")
@@ -63,6 +63,7 @@ class RolloutPart(BaseModel):
     )
     environment: str | None = Field(default=None, description="calculator, or FILE.py:NAME: it answers completions")
     max_turns: int = Field(default=4, ge=1, description="completions of an episode with an environment")
+    turn_s: float = Field(default=60.0, gt=0, description="seconds that an environment may take to answer")
     eval_temperature: float = Field(
         default=0.0, ge=0, description="of completions that are only evaluated; 0: the likeliest"
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from openbook.core.errors import RunStopped
+from openbook.core.faults import fault_point
 from openbook.training.data.order import Order, Place
 from openbook.training.parallel import Ranks
 from openbook.training.rollouts.episode import Episode
@@ -251,6 +252,7 @@ class RolloutSource(Generic[M]):
                 )
         finally:
             self._roller.rest()
+        fault_point("train.rolled")
         count = len(rolled.episodes)
         parts = [part for taken in range(self._how.minibatches) for part in self._parts(count, taken)]
         values, more = self._learner.prepare(rolled.episodes, parts)
@@ -259,6 +261,7 @@ class RolloutSource(Generic[M]):
             told["redrawn"] = (float(redrawn), 1.0)
         if self._samples is not None and self._ranks.is_first:
             self._samples.write(self._number, rolled.episodes, self._roller.tokenizer)
+        fault_point("train.prepared")
         return _Batch(rolled.episodes, values, told)
 
     def _kept(self, rolled: Rolled) -> bool:

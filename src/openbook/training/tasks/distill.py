@@ -47,18 +47,21 @@ def distill_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress)
         notes += rolling.notes()
     found = rows or _held_out(recipe, begun, ranks, progress)
 
+    samples = SampleLog(Path(recipe.out), recipe.rollout.samples)
+
     def held_out() -> Iterator[Tokens]:
         if found is not None:
             yield from found.evaluated(recipe.max_seq_len, recipe.data.eval_rows, ranks)
 
     return Task(
-        _source(recipe, begun, ranks, rows, rolling),
+        _source(recipe, begun, ranks, rows, rolling, samples),
         Distilled(teacher, knobs),
         held_out,
         rows.per_epoch if rows is not None else _per_epoch(recipe, rolling),
         begins_at_guess=False,
         is_fixed=rows is not None and rows.layout == "windows" and rolling is None,
         notes=tuple(notes),
+        begin=samples.begin,
         close=(lambda: None) if rolling is None else rolling.close,
     )
 
@@ -108,7 +111,9 @@ def open_teacher(name: str, recipe: Recipe, begun: Begun) -> Family:
     return teacher
 
 
-def _source(recipe: Recipe, begun: Begun, ranks: Ranks, rows: Rows | None, rolling: Rolling | None) -> Source[Any]:
+def _source(
+    recipe: Recipe, begun: Begun, ranks: Ranks, rows: Rows | None, rolling: Rolling | None, samples: SampleLog
+) -> Source[Any]:
     if rolling is None:
         assert rows is not None
         return rows.source
@@ -121,7 +126,7 @@ def _source(recipe: Recipe, begun: Begun, ranks: Ranks, rows: Rows | None, rolli
         ranks,
         seed=recipe.seed,
         limits=roll.limits,
-        samples=SampleLog(Path(recipe.out), roll.samples),
+        samples=samples,
         vocab_size=begun.model.config.vocab_size,
         leaves_out_truncated=roll.truncated == "leave out",
     )

@@ -36,6 +36,7 @@ def grpo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         needs_old=roll.steps > 1,
         reference=reference,
     )
+    samples = SampleLog(Path(recipe.out), roll.samples)
     source: RolloutSource[Rollouts] = RolloutSource(
         rolling.prompts.prompts,
         rolling.roller,
@@ -44,7 +45,7 @@ def grpo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         ranks,
         seed=recipe.seed,
         limits=roll.limits,
-        samples=SampleLog(Path(recipe.out), roll.samples),
+        samples=samples,
         vocab_size=begun.model.config.vocab_size,
         leaves_out_truncated=roll.truncated == "leave out",
     )
@@ -60,4 +61,13 @@ def grpo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
 
     per_epoch = len(rolling.prompts) * roll.completions * roll.epochs
     notes = tuple(rolling.notes())
-    return Task(source, objective, held_out, per_epoch, begins_at_guess=False, notes=notes, close=rolling.close)
+    return Task(
+        source,
+        objective,
+        held_out,
+        per_epoch,
+        begins_at_guess=False,
+        notes=notes,
+        begin=samples.begin,
+        close=rolling.close,
+    )

@@ -44,6 +44,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         precision=recipe.precision,
         ranks=ranks,
     )
+    samples = SampleLog(Path(recipe.out), roll.samples)
     source: RolloutSource[Experience] = RolloutSource(
         rolling.prompts.prompts,
         rolling.roller,
@@ -52,7 +53,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         ranks,
         seed=recipe.seed,
         limits=roll.limits,
-        samples=SampleLog(Path(recipe.out), roll.samples),
+        samples=samples,
         vocab_size=begun.model.config.vocab_size,
         leaves_out_truncated=roll.truncated == "leave out",
     )
@@ -78,6 +79,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         begins_at_guess=False,
         notes=(*rolling.notes(), note),
         beside=critic,
+        begin=samples.begin,
         close=rolling.close,
     )
 

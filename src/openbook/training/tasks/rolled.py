@@ -34,7 +34,9 @@ class Rolling:
     about_writers: tuple[str, ...] = ()
 
     def close(self) -> None:
-        """Ends the processes of rewards."""
+        """Ends the processes of rewards, and what the writers hold."""
+        self.roller.rest()
+        self.judge.rest()
         if self.roller.rewards is not None:
             self.roller.rewards.close()
 
@@ -135,5 +137,6 @@ def _roller(recipe: Recipe, begun: Begun, writer: Writer, rewards: Rewards | Non
         max_tokens=part.max_tokens,
         environment=None if part.environment is None else open_environment(part.environment),
         max_turns=part.max_turns,
+        turn_s=part.turn_s,
         prompts=recipe.data.prompts,
     )

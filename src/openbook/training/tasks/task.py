@@ -22,7 +22,8 @@ class Task:
     """`held_out`: this rank's micro-batches of an evaluation. `per_epoch`: rows of an epoch, about. `begins_at_guess`: a fresh
     model's loss is ln V. `is_fixed`: all forward passes have the same shape. `notes`: what to know about the data.
     `also` writes what else belongs to a checkpoint, beside model and tokenizer. `beside`: what is trained beside the model and is
-    no part of it; whole in every process. `close` ends what it has started (processes of rewards).
+    no part of it; whole in every process. `begin`: from now on it may write into the folder of the run. `close` ends what it has
+    started (processes of rewards).
     """
 
     source: Source[Any]
@@ -34,4 +35,5 @@ class Task:
     notes: tuple[str, ...] = ()
     also: Callable[[Path], None] | None = None
     beside: nn.Module | None = None
+    begin: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing

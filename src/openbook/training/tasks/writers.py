@@ -72,8 +72,12 @@ def _server(recipe: Recipe, begun: Begun, ends: Sequence[int]) -> CompletionServ
         timeout_s=part.timeout_s,
         connections=part.max_num_seqs,
     )
-    server.probe()
-    if (context := server.context) is not None and context < recipe.max_seq_len:
+    try:
+        server.probe()
+        context = server.context
+    finally:
+        server.close()
+    if context is not None and context < recipe.max_seq_len:
         raise UsageError(
             f"the server takes {context:,} tokens of prompt and completion, max_seq_len is {recipe.max_seq_len:,}",
             "start the server with more, or lower max_seq_len",
