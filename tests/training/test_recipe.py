@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from openbook.core.errors import UsageError
-from openbook.training.recipe import as_yaml, data_paths, read_recipe, recipe_of
+from openbook.training.recipe import Recipe, as_yaml, data_paths, read_recipe, recipe_of
 from small_runs import values
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").glob("*.yaml"))
@@ -54,12 +56,48 @@ def test_a_length_takes_the_place_of_the_recipes_own(tmp_path: Path) -> None:
         ({"data": {"train": "a"}, "early_stopping": 2}, "eval_share"),
         ({"data": {"train": "a", "eval": "b", "eval_share": 0.1}}, "not both"),
         ({"out": None}, "out"),
+        ({"out": ""}, "out = '' is not allowed"),
+        ({"data": {"train": ""}}, "data.train.0 = ''"),
+        ({"betas": [2, 3]}, "betas.0 = 2"),
+        ({"betas": [0.9, 1.0]}, "betas.1 = 1.0"),
+        ({"objective": "classifier", "classifier": {"labels": ["a", "b", "a"]}}, "classifier.labels names 'a'"),
     ],
 )
 def test_what_cannot_be_is_told(tmp_path: Path, change: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError) as error:
         recipe_of(values(tmp_path, **change))
     assert said in str(error.value)
+
+
+def _numbers(model: type[BaseModel]) -> list[str]:
+    """The fields that take a number with a fraction, of a part and of its parts: "rollout.limits.kl"."""
+    found = []
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is tuple:
+            continue
+        inner = [one for one in (field.annotation, *get_args(field.annotation)) if isinstance(one, type)]
+        found += [f"{name}.{one}" for part in inner if issubclass(part, BaseModel) for one in _numbers(part)]
+        found += [name] if any(issubclass(one, float) for one in inner) else []
+    return found
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf"])
+def test_a_number_that_is_none_is_refused_by_name(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "a.yaml"
+    whole = {"adapter": {"kind": "lora"}, "continual": {"ewc": {"weight": 1, "data": "a"}}}
+    known = values(tmp_path) | whole
+    path.write_text(yaml.safe_dump(known), "utf-8")
+    names = _numbers(Recipe)
+    assert {"lr", "epochs", "rollout.limits.kl", "ppo.beta", "adapter.alpha", "continual.ewc.weight"} <= set(names)
+    for name in names:
+        with pytest.raises(UsageError) as error:
+            read_recipe(path, [f"{name}={value}"])
+        assert name in str(error.value) and "finite" in str(error.value), name
+    for name in ("betas", "contrastive.dims", "data.weights"):
+        with pytest.raises(UsageError, match=name):
+            read_recipe(path, [f"{name}=[{value}, {value}]"])
+    with pytest.raises(UsageError, match=r"rewards\.0\.weight"):
+        read_recipe(path, [f"rewards=[{{builtin: number, weight: {value}}}]"])
 
 
 def test_a_path_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -27,6 +27,7 @@ from openbook.training.recipe_parts import (
     MaskedPart,
     MeshPart,
     ModelPart,
+    Name,
     NextSentencePart,
     Part,
     PreferencePart,
@@ -59,6 +60,7 @@ ObjectiveName = Literal[
 Precision = Literal["float32", "bfloat16", "bfloat16-pure", "float16"]
 OptimizerName = Literal["adamw", "adamw8bit", "muon"]
 Way = Literal["ddp", "fsdp", "tensor", "pipeline"]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
 
 
 _LENGTHS = ("steps", "epochs")
@@ -101,7 +103,7 @@ class Recipe(Part):
     decay: float = Field(default=0.0, ge=0, description="steps of wsd's way down; below 1 a share of all")
     least_rate: float = Field(default=0.1, ge=0, le=1, description="share of lr at the end of linear, cosine and wsd")
     optimizer: OptimizerName = "adamw"
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Momentum, Momentum] = (0.9, 0.95)
     eps: float = Field(default=1e-8, gt=0)
     weight_decay: float = Field(default=0.1, ge=0)
     muon_lr: float | None = Field(default=None, gt=0)
@@ -127,7 +129,7 @@ class Recipe(Part):
     log_every: int = Field(default=10, ge=1, description="steps between lines on the screen")
     tensorboard: bool = Field(default=False, description="event files for TensorBoard beside the log")
     seed: int = Field(default=0, ge=0, lt=1 << 63)
-    out: str = Field(description="directory of the run")
+    out: Name = Field(description="directory of the run")
 
     @model_validator(mode="after")
     def _is_whole(self) -> Recipe:

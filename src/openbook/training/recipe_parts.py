@@ -30,11 +30,12 @@ def _several(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Paths = Annotated[tuple[str, ...], BeforeValidator(_several)]
+Name = Annotated[str, Field(min_length=1)]
+Paths = Annotated[tuple[Name, ...], BeforeValidator(_several)]
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelPart(Part):
@@ -328,3 +329,9 @@ class ClassifierPart(Part):
     """Of objective `classifier`."""
 
     labels: Paths = Field(default=(), description="as the rows say them; the order is that of the numbers")
+
+    @model_validator(mode="after")
+    def _are_different(self) -> ClassifierPart:
+        if twice := sorted({one for one in self.labels if self.labels.count(one) > 1}):
+            raise ValueError(f"classifier.labels names {twice[0]!r} more than once")
+        return self

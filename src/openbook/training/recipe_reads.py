@@ -45,9 +45,11 @@ def check_read(recipe: Recipe) -> None:
                 f"{key} is read by {_listed(readers)}, not by objective {recipe.objective}: leave {key} out"
             )
     if recipe.objective == "distill" and not recipe.distill.on_policy:
-        key = next((key for key, readers in _changed(recipe) if readers is _WRITING), None)
-        if key is not None:
-            raise ValueError(f"{key} is for what a student writes: give distill.on_policy, or leave {key} out")
+        written = [key for key, readers in _changed(recipe) if readers is _WRITING]
+        if written:
+            raise ValueError(
+                f"{written[0]} is for what a student writes: give distill.on_policy, or leave {written[0]} out"
+            )
 
 
 def _changed(recipe: Recipe) -> Iterator[tuple[str, tuple[str, ...]]]:

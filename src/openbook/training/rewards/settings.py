@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,9 +33,9 @@ _COMMON = {*KINDS, "weight", "name", "on_fault", "max_faults"}
 class RewardTerm(BaseModel):
     """One reward of the sum: `weight` times what one of function, builtin, program, model and judge says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    weight: float = Field(default=1.0, allow_inf_nan=False)
+    weight: float = 1.0
     name: str | None = Field(default=None, description="in the log; none: of what it is")
     function: str | None = Field(default=None, description="FILE.py:NAME, called as TRL calls reward functions")
     builtin: Builtin | None = None
@@ -97,7 +96,7 @@ class RewardTerm(BaseModel):
             raise ValueError("a judge has a rubric or a constitution, not both")
         if self.buffer and self.target and self.buffer > self.target:
             raise ValueError(f"buffer {self.buffer} is larger than target {self.target}")
-        if self.weight == 0 or math.isnan(self.weight):
+        if self.weight == 0:
             raise ValueError("weight 0: leave the reward out")
         return self
 
