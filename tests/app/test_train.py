@@ -75,6 +75,17 @@ def test_a_recipe_is_checked_trained_and_compared(cli: Cli, tmp_path: Path) -> N
     assert "--resume" in cli.errors
 
 
+def test_what_is_no_number_is_null_in_json(cli: Cli, tmp_path: Path) -> None:
+    """An override that a run was given, and a loss that an older log has."""
+    run = tmp_path / "runs" / "a"
+    run.mkdir(parents=True)
+    (run / "log.jsonl").write_text('{"step": 1, "loss": Infinity, "tokens": 4, "seconds": 1.0}\n', "utf-8")
+    (run / "recipe.yaml").write_text("lr: .nan\n", "utf-8")
+    said = cli("runs", tmp_path / "runs", "--json")
+    assert "NaN" not in said and "Infinity" not in said
+    assert json.loads(said)[0]["settings"] == {"lr": None}
+
+
 def test_errors_name_the_remedy(cli: Cli, tmp_path: Path) -> None:
     path = written(tmp_path)
     cli("train", path, "warmpu=3", code=2)

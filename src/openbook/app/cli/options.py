@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openbook.core.finite import finite
+
 if TYPE_CHECKING:
     from openbook.assistant.desk import Library
     from openbook.core.config import Settings
@@ -107,7 +109,8 @@ def split_settings(
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """A number that is NaN or infinite is null: JSON has no other word for it."""
+    print(json.dumps(finite(value), ensure_ascii=False, indent=2, allow_nan=False))
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
