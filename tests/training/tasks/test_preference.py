@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 import several_processes
@@ -16,6 +18,7 @@ from openbook.training.check import check_run
 from openbook.training.log import read_log
 from openbook.training.parallel import Ranks
 from openbook.training.run import open_run, train
+from openbook.training.tasks.preference import following_others
 from small_preferences import liked, pairs, recipe, save_base
 
 LORA = {"kind": "lora", "r": 4, "target_modules": "all-linear"}
@@ -156,7 +159,7 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadData, match=r"48 answers have no other one .*sigmoid"):
         train(recipe(tmp_path, "preference", liked()))
     bad = [one for one in liked() if one["label"]]
-    with pytest.raises(BadData, match="answers are liked"):
+    with pytest.raises(BadData, match="all 24 answers to learn from are liked"):
         train(recipe(tmp_path, "preference", bad, preference={"loss": "kto"}))
     with pytest.raises(UsageError, match="batch_size"):
         train(recipe(tmp_path, "preference", liked(), preference={"loss": "kto"}, batch_size=1))
@@ -170,3 +173,32 @@ def test_a_reward_model_writes_nothing(tmp_path: Path) -> None:
     first = train(recipe(tmp_path, "reward", steps=1, warmup=0))
     with pytest.raises(UsageError, match="decoder that writes"):
         train(recipe(tmp_path, "preference", model={"path": str(first.model)}, out=str(tmp_path / "two")))
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=2, max_size=40).filter(lambda one: len(set(one)) > 1))
+def test_the_next_answer_to_another_prompt(prompts: list[bytes]) -> None:
+    """However many in a row have the same prompt."""
+    for place, other in enumerate(following_others(prompts)):
+        steps = (other - place) % len(prompts)
+        assert prompts[other] != prompts[place]
+        assert all(prompts[(place + step) % len(prompts)] == prompts[place] for step in range(steps))
+
+
+def test_answers_to_one_prompt_tell_kto_nothing(tmp_path: Path) -> None:
+    rows = [one | {"prompt": "the same"} for one in liked()]
+    with pytest.raises(BadData, match="all 48 answers are to one prompt"):
+        train(recipe(tmp_path, "preference", rows, preference={"loss": "kto"}))
+
+
+def test_rows_that_are_sorted_by_label_are_told(tmp_path: Path) -> None:
+    rows = sorted(liked(), key=lambda one: not one["label"])
+    kto: dict[str, Any] = {"preference": {"loss": "kto"}, "steps": 1, "warmup": 0}
+    with pytest.raises(BadData, match="all 16 answers held out are disliked"):
+        train(recipe(tmp_path, "preference", rows, **kto))
+    said: list[str] = []
+    mixed = [*rows[:-3], *rows[:1], rows[-1], rows[-2]]
+    train(recipe(tmp_path, "preference", mixed, **kto, out=str(tmp_path / "mixed")), say=said.append)
+    assert any("sorted by label" in line for line in said)
+    said.clear()
+    train(recipe(tmp_path, "preference", liked(), **kto, out=str(tmp_path / "even")), say=said.append)
+    assert not any("sorted by label" in line for line in said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,8 +25,8 @@ from openbook.training.tasks.drawn import Drawn, drawn_task, numbered
 from openbook.training.tasks.preferred import cache_of, open_both, reading_of
 from openbook.training.tasks.task import Task
 
-_TRIES = 64
-"""Answers after one's own that are looked at for one to another prompt."""
+_MOST_APART = 0.25
+"""Of shares: learned and held-out answers that differ more in what was liked are told."""
 
 
 def preference_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) -> Task:
@@ -46,8 +46,9 @@ def preference_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progre
     )
     opened = open_both(recipe, ranks, read)
     if part.loss == "kto":
+        _check_liked(opened.both, is_parted=bool(recipe.data.eval_share))
         liked = [_liked(recipe, begun, ranks, progress, one) for one in opened.both]
-        return drawn_task(recipe, ranks, liked, LikedOrNot(part.knobs), opened.notes)
+        return drawn_task(recipe, ranks, liked, LikedOrNot(part.knobs), (*opened.notes, *_apart(opened.both)))
     pairs = [_pairs(recipe, begun, ranks, progress, one) for one in opened.both]
     return drawn_task(recipe, ranks, pairs, PreferredAnswers(part.loss, part.knobs), opened.notes)
 
@@ -91,11 +92,11 @@ def _liked(
 ) -> Drawn[int, LikedAnswers]:
     """Pairs are two single answers each."""
     is_good = data.is_good
-    if is_good.all() or not is_good.any():
-        side = "liked" if is_good.all() else "disliked"
-        raise BadData(f"all {len(is_good):,} answers are {side}: there is nothing to tell apart", "give some of both")
     answers = [_answer(data, place) for place in range(len(data.kinds))]
-    strangers = [_strange(answers, place, recipe.max_seq_len + 1) for place in range(len(answers))]
+    others = following_others([_prompt(one).tobytes() for one in answers])
+    strangers = [
+        _strange(own, answers[other], recipe.max_seq_len + 1) for own, other in zip(answers, others, strict=True)
+    ]
     known = _reference(recipe, begun, ranks, progress, [*answers, *strangers])
 
     def make(numbers: Sequence[int]) -> LikedAnswers:
@@ -127,19 +128,51 @@ def _answer(data: Preferences, place: int) -> Answer:
     return data.shards.ids(place), data.shards.learned(place)
 
 
-def _strange(answers: Sequence[Answer], place: int, most: int) -> Answer:
-    """The prompt of one with an answer to another, always the same one; its end is cut where both do not fit.
-
-    The next answer in the data to another prompt; where many in a row have the same prompt, the next.
-    """
-    prompt = _prompt(answers[place])
-    for step in range(1, min(len(answers), _TRIES) + 1):
-        ids, learned = other = answers[(place + step) % len(answers)]
-        if not np.array_equal(_prompt(other), prompt):
-            break
+def _strange(own: Answer, other: Answer, most: int) -> Answer:
+    """The prompt of one with the answer of the other; its end is cut where both do not fit."""
+    prompt, (ids, learned) = _prompt(own), other
     begin = int(learned.argmax())
     joined = np.concatenate([prompt, ids[begin:]])[:most]
     return joined, np.concatenate([np.zeros(len(prompt), np.bool_), learned[begin:]])[:most]
+
+
+def following_others(prompts: Sequence[bytes]) -> list[int]:
+    """For each place the next one, around the end, that has another prompt. BadData where all have the same."""
+    count = len(prompts)
+    if len(set(prompts)) < 2:
+        raise BadData(
+            f"all {count:,} answers are to one prompt: kto compares an answer with those to other prompts",
+            "give answers to several prompts, also of what is held out; or pairs of answers and another preference.loss",
+        )
+    found, following = [0] * count, 0
+    for place in reversed(range(2 * count)):
+        if prompts[place % count] != prompts[(place + 1) % count]:
+            following = (place + 1) % count
+        found[place % count] = following
+    return found
+
+
+def _check_liked(both: Sequence[Preferences], *, is_parted: bool) -> None:
+    """BadData where all that is learned from, or all that is held out, was liked, or none of it."""
+    for data, where in zip(both, ("to learn from", "held out"), strict=False):
+        is_good = data.is_good
+        if is_good.all() or not is_good.any():
+            side = "liked" if is_good.all() else "disliked"
+            raise BadData(
+                f"all {len(is_good):,} answers {where} are {side}: there is nothing to tell apart",
+                "give some of both"
+                + ("; rows that are sorted by label need another order, or data.eval=FILE" if is_parted else ""),
+            )
+
+
+def _apart(both: Sequence[Preferences]) -> Iterator[str]:
+    """What to know where learned and held-out answers are not alike."""
+    shares = [float(one.is_good.mean()) for one in both]
+    if len(shares) > 1 and abs(shares[0] - shares[1]) > _MOST_APART:
+        yield (
+            f"liked are {100 * shares[0]:.0f} % of the answers to learn from, but {100 * shares[1]:.0f} % of those held out: "
+            "are the rows sorted by label? Their order is drawn anew for the steps, not for what is held out"
+        )
 
 
 def _prompt(answer: Answer) -> NDArray[np.int64]:
