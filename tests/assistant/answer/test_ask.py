@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from doubles import HashEmbedder
 from openbook.assistant.answer.confidence import threshold
@@ -52,6 +54,32 @@ def test_the_quotation_is_a_slice_of_the_document(both, question, name, said):
     assert both.text(name)[citation.start : citation.end] == citation.quote == answer.answer
     assert answer.mode == "extractive"
     assert [(s.start, s.end, s.citations) for s in answer.sentences] == [(0, len(answer.answer), (1,))]
+
+
+class Longest:
+    """A reranker that prefers the longest text."""
+
+    name = "longest"
+
+    def rank(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.array([len(text) for text in texts], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("When does the ferry to Hamar leave?", "thresholds of max_wrong were fitted without"),
+        ("渡轮从几号码头出发？", "阈值"),
+    ],
+)
+def test_thresholds_that_were_fitted_without_reranking_are_told(both, question, told):
+    library = Library.open(both.store.directory, embedder="none", reranker=Longest())
+    with library:
+        for max_wrong in (0.01, 1.0):  # where it answers, and where it does not
+            answer = library.ask(question, max_wrong=max_wrong, rerank=True)
+            assert sum(told in one for one in answer.warnings) == 1
+            assert answer.to_json()["warnings"] == list(answer.warnings)
+        assert not any(told in one for one in library.ask(question, rerank=False).warnings)
 
 
 def test_it_abstains_exactly_below_the_operating_point(both):

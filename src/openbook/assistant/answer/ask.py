@@ -70,7 +70,7 @@ def ask(
             with watch.stage("weigh"):
                 evidence = gather(store, standalone, result, scope=scope, reader=shipped_reader)
                 confidence = probability(evidence)
-            warnings = list(result.warnings)
+            warnings = [*result.warnings, *_unfitted(result)]
             foreign = foreign_passages(store, result)
             abstains = not evidence.units or confidence < threshold(evidence.point, max_wrong)
             if foreign or abstains:
@@ -111,6 +111,19 @@ def _opened(model: str | ChatModel | None) -> Iterator[ChatModel | None]:
     finally:
         if isinstance(chat, Closeable):
             chat.close()
+
+
+def _unfitted(result: SearchResult) -> Iterator[str]:
+    """What to know where passages were reranked: the thresholds of abstention were fitted on the order of the search alone."""
+    if result.rerank is None or not result.rerank.scored:
+        return
+    if result.language == "zh":
+        yield "段落已重排，而置信度和 max_wrong 的阈值是在不重排时拟合的：没有答案的问题被回答的比例可能不同"
+    else:
+        yield (
+            "the passages were reranked, but confidence and the thresholds of max_wrong were fitted without: "
+            "more or fewer questions without an answer may be answered than max_wrong says"
+        )
 
 
 def _standalone(question: str, history: Sequence[tuple[str, str]]) -> str:
