@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -218,3 +221,55 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadData, match="could not be written"):
         known_logprobs(model_of(), answers(2), tmp_path / "file", Ranks())
+
+
+class _Together:
+    """Ranks as threads: what each says is known to all when all have said it."""
+
+    def __init__(self, count: int) -> None:
+        self._barrier, self._said = Barrier(count, timeout=60), [None] * count
+
+    def exchanged(self, rank: int, value: Any) -> list[Any]:
+        self._said[rank] = value
+        self._barrier.wait()
+        found = list(self._said)
+        self._barrier.wait()
+        return found
+
+
+class _Thread(Ranks):
+    def __init__(self, rank: int, count: int, together: _Together) -> None:
+        super().__init__(rank, count)
+        self._together = together
+
+    def wait(self) -> None:
+        self._together.exchanged(self.rank, None)
+
+    def any(self, flag: bool) -> bool:
+        return any(self._together.exchanged(self.rank, flag))
+
+    def max(self, value: float) -> float:
+        return max(self._together.exchanged(self.rank, value))
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        return [math.fsum(one) for one in zip(*self._together.exchanged(self.rank, values), strict=True)]
+
+
+@pytest.mark.parametrize("seen", [(), (0,), (1,), (2,), (0, 2), (0, 1, 2)])
+def test_ranks_that_do_not_see_the_same_files_compute_together(tmp_path: Path, seen: tuple[int, ...]) -> None:
+    """Disks of their own: one that read while others compute would never meet them again."""
+    model, known, together = model_of(), answers(5), _Together(3)
+    first = known_logprobs(model, known, tmp_path / "first", Ranks())
+    (path,) = (tmp_path / "first").iterdir()
+    for rank in range(3):
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        if rank in seen:
+            (folder / path.name).write_bytes(path.read_bytes())
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [
+            pool.submit(known_logprobs, model, known, tmp_path / str(rank), _Thread(rank, 3, together))
+            for rank in range(3)
+        ]
+        for job in jobs:
+            np.testing.assert_allclose(job.result(timeout=120), first, atol=1e-5)
