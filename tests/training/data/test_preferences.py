@@ -211,3 +211,23 @@ def test_the_first_turn_goes_and_the_system_message_stays() -> None:
     prompt = (system, user("a"), said("b"), user("c"))
     assert without_first_turn(prompt) == (system, user("c"))
     assert without_first_turn((system, user("c"))) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"prompt": [user("a"), said("b"), user("c")], "chosen": "d", "rejected": "e"}, "several turns"),
+        (
+            {"prompt": "a", "chosen": [said("b"), said("c")], "rejected": [said("d")]},
+            "messages user, assistant, assistant",
+        ),
+    ],
+)
+@pytest.mark.parametrize("prompts", ["alpaca", "text"])
+def test_what_only_a_chat_template_can_put_is_named_with_its_place(
+    tmp_path: Path, tokenizer: Tokenizer, row: dict[str, Any], told: str, prompts: str
+) -> None:
+    rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}, row]
+    with pytest.raises(BadData, match=rf"rows\.jsonl:2: a chat with .*{told}.* data\.prompts={prompts}") as caught:
+        made(tmp_path, rows, tokenizer, prompts=prompts)
+    assert "data.prompts=chat" in caught.value.remedy

@@ -129,7 +129,7 @@ def test_a_chat_model_without_a_template_is_refused_with_the_cure() -> None:
     (sample,) = made([Chat(CHAT[1:3])], characters(), prompts="alpaca")
     assert learned(sample, characters()) == "hello</s>"
     assert "### Instruction:\nhi\n\n### Response:\nhello" in characters().decode(sample.ids)
-    with pytest.raises(BadData, match="f:1: a chat of several turns"):
+    with pytest.raises(BadData, match="f:1: a chat with several turns"):
         made([Chat(CHAT)], characters(), prompts="alpaca")
 
 

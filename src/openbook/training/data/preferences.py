@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -104,7 +105,7 @@ class PreferenceMaker:
         self._tokenizer, self._settings = tokenizer, settings
         self._most = None if settings.max_len is None else settings.max_len + 1
         self._bos = beginning_of(tokenizer)
-        self._draw = draw or self._drawn
+        self._draw = draw
         if settings.too_long == "cut":
             raise BadData(
                 "an answer cannot be cut, its end would never be learned", "say data.too_long: truncate or drop"
@@ -129,8 +130,9 @@ class PreferenceMaker:
         """Both ends get the same prompt; of one that is too long the first turns are left out, never a part of an answer."""
         prompt: tuple[Message, ...] | None = found.prompt
         shortened = ""
+        draw = self._draw or partial(self._drawn, place=place)
         while prompt is not None:
-            samples = tuple(self._draw(prompt, end) for end in found.ends)
+            samples = tuple(draw(prompt, end) for end in found.ends)
             longest = max(len(one.ids) for one in samples)
             if self._most is None or longest <= self._most:
                 return Made(samples, found.is_good, shortened)
@@ -141,12 +143,12 @@ class PreferenceMaker:
             prompt, shortened = without_first_turn(prompt), SHORTENED
         return Made(dropped="too long")
 
-    def _drawn(self, prompt: Sequence[Message], end: Sequence[Message]) -> Sample:
+    def _drawn(self, prompt: Sequence[Message], end: Sequence[Message], place: str) -> Sample:
         """Of a chat only the turns of `end` are learned: the last ones of those that the template marks."""
         chat = Chat((*prompt, *end))
         if self._settings.prompts != "chat":
             put = alpaca_prompt if self._settings.prompts == "alpaca" else plain_prompt
-            return continued(put(chat), self._tokenizer, self._bos)
+            return continued(put(chat, place), self._tokenizer, self._bos)
         made = self._tokenizer.render(chat.messages, literal=True)
         turns = sum(one["role"] == "assistant" for one in end)
         learned = [False] * len(made.ids)
