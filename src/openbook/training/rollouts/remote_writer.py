@@ -64,8 +64,8 @@ def _parts(asked: Prompted) -> list[Prompted]:
 
 
 def at_once(function: Callable[[A], B], given: Sequence[A], most: int) -> list[B]:
-    """`function` of each, `most` at a time, in order. The first error is raised at once: nobody waits for the other threads, so
-    that a server which hangs holds up no Ctrl-C.
+    """`function` of each, `most` at a time, in order. After an error nothing more is begun, and it is raised when the calls that
+    are under way have ended; for a Ctrl-C nobody waits, so that a server which hangs does not hold it up.
     """
     left: SimpleQueue[tuple[int, A]] = SimpleQueue()
     done: SimpleQueue[tuple[int, B | Exception]] = SimpleQueue()
@@ -82,15 +82,19 @@ def at_once(function: Callable[[A], B], given: Sequence[A], most: int) -> list[B
             try:
                 done.put((place, function(one)))
             except Exception as error:
+                ended.set()
                 done.put((place, error))
 
-    for _ in range(min(most, len(given))):
-        threading.Thread(target=work, daemon=True).start()
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(given)))]
+    for one in threads:
+        one.start()
     found: dict[int, B] = {}
     try:
         while len(found) < len(given):
             place, answer = done.get()
             if isinstance(answer, Exception):
+                for one in threads:
+                    one.join()
                 raise answer
             found[place] = answer
     finally:
