@@ -56,7 +56,7 @@ def test_articles_that_are_held_out_are_not_learned(tmp_path: Path) -> None:
 
 def test_settings_of_text_are_refused(tmp_path: Path) -> None:
     data = {"train": str(small_questions.written(tmp_path / "one.json")), "layout": "windows"}
-    with pytest.raises(UsageError, match="is for text"):
+    with pytest.raises(UsageError, match=r"data\.layout is read by"):
         train(recipe(tmp_path, data=data))
 
 

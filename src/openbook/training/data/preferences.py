@@ -27,8 +27,8 @@ from openbook.training.data.reading import DataFile, Placed, read_rows
 from openbook.training.data.receipt import Receipt
 from openbook.training.data.row import Chat, Message, Preference
 from openbook.training.data.samples import SampleSettings, beginning_of, continued
-from openbook.training.data.shards import Sample, Shards, write_shards
-from openbook.training.data.tokenised import ReadSettings, is_tokenised, key_of, tokenizer_key
+from openbook.training.data.shards import Sample, Shards
+from openbook.training.data.tokenised import MadeOf, ReadSettings, key_of, opened_or_made
 
 CHOSEN, REJECTED, LIKED, DISLIKED = "cr10"
 """Of each sample: the two of a pair, or an answer by itself."""
@@ -173,12 +173,9 @@ def preferences(
     """
     kind = "preferences" if draw is None else "pairs"
     folder = cache / f"{key_of(files, tokenizer, settings, reading)}-{kind}-{_VERSION}"
-    if is_tokenised(folder):
-        return Preferences.open(Shards(folder))
     receipt, kinds, margins = Receipt(), list[str](), list[float | None]()
-    said: dict[str, object] = {"files": [str(file.path) for file in files], "tokenizer": tokenizer_key(tokenizer)}
 
-    def filed() -> Iterator[Sample]:
+    def filed(said: MadeOf) -> Iterator[Sample]:
         maker = PreferenceMaker(tokenizer, settings, draw)
         for made, margin in made_of(files, maker, receipt, reading, progress):
             kinds.append(kinds_of(made))
@@ -188,10 +185,7 @@ def preferences(
         if any(one is not None for one in margins):
             said["margins"] = [one or 0.0 for one in margins]
 
-    try:
-        return Preferences.open(write_shards(filed(), folder, tokenizer.vocab_size, said))
-    except OSError as error:
-        raise BadData(f"{folder} could not be written: {error}", "make room, or name another place") from None
+    return Preferences.open(opened_or_made(files, tokenizer, folder, filed))
 
 
 def made_of(

@@ -18,8 +18,8 @@ from openbook.training.data.reading import DataFile, Placed, read_rows
 from openbook.training.data.receipt import Receipt
 from openbook.training.data.row import Solution
 from openbook.training.data.samples import SampleSettings
-from openbook.training.data.shards import Sample, Shards, write_shards
-from openbook.training.data.tokenised import ReadSettings, is_tokenised, key_of, tokenizer_key
+from openbook.training.data.shards import Sample, Shards
+from openbook.training.data.tokenised import MadeOf, ReadSettings, key_of, opened_or_made
 
 SHORTENED = "solutions whose last steps were left out"
 _VERSION = 1
@@ -76,21 +76,15 @@ def solutions(
     last steps, unless `settings` say otherwise. BadData for rows that have no steps, and where nothing is left.
     """
     folder = cache / f"{key_of(files, tokenizer, settings, reading)}-steps-{_VERSION}"
-    if is_tokenised(folder):
-        return Solutions.open(Shards(folder))
     receipt, labels = Receipt(), list[float]()
-    said: dict[str, object] = {"files": [str(file.path) for file in files], "tokenizer": tokenizer_key(tokenizer)}
 
-    def filed() -> Iterator[Sample]:
+    def filed(said: MadeOf) -> Iterator[Sample]:
         for sample, own in steps_of(files, tokenizer, settings, receipt, reading, progress):
             labels.extend(own)
             yield sample
         said["receipt"], said["labels"] = receipt.as_json(), labels
 
-    try:
-        return Solutions.open(write_shards(filed(), folder, tokenizer.vocab_size, said))
-    except OSError as error:
-        raise BadData(f"{folder} could not be written: {error}", "make room, or name another place") from None
+    return Solutions.open(opened_or_made(files, tokenizer, folder, filed))
 
 
 def steps_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -23,6 +23,8 @@ from openbook.training.data.shards import Sample, Shards, write_shards
 _VERSION = 2
 """Counts up when the same row becomes another sample."""
 _BATCH_ROWS = 256
+MadeOf = dict[str, object]
+"""What is said of shards: the files, the tokenizer, the receipt of the rows."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,17 @@ def tokenised(
     return write_tokenised(files, tokenizer, settings, folder, reading, progress)
 
 
+def opened_or_made(
+    files: Sequence[DataFile], tokenizer: Tokenizer, folder: Path, make: Callable[[MadeOf], Iterable[Sample]]
+) -> Shards:
+    """The shards in `folder`, which are made whole or not at all where they are not there. `make` gives their samples, and adds
+    to what is said of them until the last one is written. BadData where they cannot be written.
+    """
+    if is_tokenised(folder):
+        return Shards(folder)
+    return _made(files, tokenizer, folder, make)
+
+
 def is_tokenised(folder: Path) -> bool:
     return (folder / "shards.json").is_file()
 
@@ -65,10 +78,16 @@ def write_tokenised(
 ) -> Shards:
     """The samples of `files` in `folder`, which is made whole or not at all. BadData where it cannot be written."""
     receipt = Receipt()
-    said: dict[str, object] = {"files": [str(file.path) for file in files], "tokenizer": tokenizer_key(tokenizer)}
     samples = _samples(files, tokenizer, settings, reading, receipt, progress)
+    return _made(files, tokenizer, folder, lambda said: _filed(samples, receipt, said))
+
+
+def _made(
+    files: Sequence[DataFile], tokenizer: Tokenizer, folder: Path, make: Callable[[MadeOf], Iterable[Sample]]
+) -> Shards:
+    said: MadeOf = {"files": [str(file.path) for file in files], "tokenizer": tokenizer_key(tokenizer)}
     try:
-        return write_shards(_filed(samples, receipt, said), folder, tokenizer.vocab_size, said)
+        return write_shards(make(said), folder, tokenizer.vocab_size, said)
     except OSError as error:
         raise BadData(f"{folder} could not be written: {error}", "make room, or name another place") from None
 
@@ -119,7 +138,7 @@ def _hashed(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _filed(samples: Iterable[Sample], receipt: Receipt, said: dict[str, object]) -> Iterator[Sample]:
+def _filed(samples: Iterable[Sample], receipt: Receipt, said: MadeOf) -> Iterator[Sample]:
     """`said` has the receipt when the last sample is written."""
     yield from samples
     said["receipt"] = receipt.as_json()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from openbook.training.data.order import Order, Place
+from openbook.training.sources.split import Split
 
 S = TypeVar("S")
 M = TypeVar("M")
@@ -30,15 +31,11 @@ class DrawnSource(Generic[S, M]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size % world_size:
-            raise ValueError(f"batch_size {batch_size} is no multiple of {world_size} ranks")
         self._draw, self._make, self._order = draw, make, Order(count, seed)
-        self._batch_size, self._micro = batch_size, micro_batch_size
-        self._rank, self._world_size = rank, world_size
+        self._split = Split(batch_size, micro_batch_size, rank, world_size)
 
     def next_step(self) -> list[M]:
-        mine = self._order.step(self._batch_size)[self._rank :: self._world_size]
-        parts = [mine[at : at + self._micro] for at in range(0, len(mine), self._micro)]
+        parts = self._split.parts(self._order.step(self._split.batch_size))
         return [self._make([self._draw(*one) for one in part]) for part in parts]
 
     def state(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from openbook.core.errors import BadData
 from openbook.training.data.order import Order, Place
 from openbook.training.data.packing import pack
 from openbook.training.data.shards import Shards
+from openbook.training.sources.split import Split
 from openbook.training.sources.step import Tokens
 
 WINDOW_SAMPLES = 1_024
@@ -157,14 +158,11 @@ class Steps:
     def __init__(
         self, rows: Rows, *, batch_size: int, micro_batch_size: int, rank: int = 0, world_size: int = 1
     ) -> None:
-        if batch_size % world_size:
-            raise ValueError(f"batch_size {batch_size} is no multiple of {world_size} ranks")
         self.rows = rows
-        self._batch_size, self._micro, self._rank, self._world_size = batch_size, micro_batch_size, rank, world_size
+        self._split = Split(batch_size, micro_batch_size, rank, world_size)
 
     def next_step(self) -> list[Tokens]:
-        mine = [self.rows.next_row() for _ in range(self._batch_size)][self._rank :: self._world_size]
-        parts = [mine[at : at + self._micro] for at in range(0, len(mine), self._micro)]
+        parts = self._split.parts([self.rows.next_row() for _ in range(self._split.batch_size)])
         return [Tokens.of([sample for row in part for sample in self.rows.read(row)]) for part in parts]
 
     def state(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from openbook.core.errors import BadData
 from openbook.training.data.order import Order, Place
 from openbook.training.data.packing import pack
 from openbook.training.data.shards import Shards
+from openbook.training.sources.split import Split
 
 WINDOW_SAMPLES = 1_024
 """So many samples at a time are packed into rows."""
@@ -62,20 +63,15 @@ class Pieces:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size % world_size:
-            raise ValueError(f"batch_size {batch_size} is no multiple of {world_size} ranks")
         self._shards, self._cut, self._lengths = shards, cut, shards.lengths
         self.per_epoch = _rows(shards, cut)
-        self._batch_size, self._micro, self._seed = batch_size, micro_batch_size, seed
-        self._rank, self._world_size = rank, world_size
+        self._split, self._seed = Split(batch_size, micro_batch_size, rank, world_size), seed
         self._order = Order(self.per_epoch if cut.layout == "windows" else len(shards), seed)
         self._begin, self._rows, self._used = self._order.place, list[list[int]](), 0
 
     def next_step(self) -> list[list[Piece]]:
         """The pieces of each of this rank's micro-batches."""
-        rows = [self._next_row() for _ in range(self._batch_size)]
-        mine = rows[self._rank :: self._world_size]
-        parts = [mine[at : at + self._micro] for at in range(0, len(mine), self._micro)]
+        parts = self._split.parts([self._next_row() for _ in range(self._split.batch_size)])
         return [[self._piece(epoch, number) for epoch, row in part for number in row] for part in parts]
 
     def state(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from openbook.core.errors import BadData
 from openbook.lm.nn.batch import Batch
 from openbook.lm.tokenizers.pair_layout import PairLayout
 from openbook.lm.tokenizers.tokenizer import Tokenizer
-from openbook.training.data.order import Order, Place
 from openbook.training.data.squad import Answer, Question, Squad, likeliest_place
 from openbook.training.data.unanswerable import changed_question, kept_sentences
+from openbook.training.sources.drawn import DrawnSource
 
 _TRIES = 8
 """Passages that are drawn before one is found that does not say the answer."""
@@ -78,7 +78,7 @@ class Shares(NamedTuple):
     changed: float = 0.0
 
 
-class Questions:
+class Questions(DrawnSource[Window, Asked]):
     """`batch_size` questions a step over all ranks. The same seed shows the same, whatever the micro-batches and the ranks.
 
     Of a passage that is longer than `max_seq_len` leaves room for, the window is drawn: for an answerable question among those
@@ -99,11 +99,8 @@ class Questions:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size % world_size:
-            raise ValueError(f"batch_size {batch_size} is no multiple of {world_size} ranks")
         self._data, self._tokenizer, self._layout = data, tokenizer, PairLayout.of(tokenizer.backend)
-        self._batch_size, self._micro, self._size, self._stride = batch_size, micro_batch_size, max_seq_len, stride
-        self._rank, self._world_size, self._seed, self._shares = rank, world_size, seed, shares or Shares()
+        self._size, self._stride, self._seed, self._shares = max_seq_len, stride, seed, shares or Shares()
         self._passages = passages_of(data.passages, tokenizer)
         self._asked = tokenizer.encode_batch([one.text for one in data.questions], add_special_tokens=False)
         self.kept = [place for place in range(len(data.questions)) if self._fits(place)]
@@ -112,21 +109,19 @@ class Questions:
         self._of_article: dict[str, list[int]] = {}
         for place, title in enumerate(data.articles):
             self._of_article.setdefault(title, []).append(place)
-        self._order = Order(len(self.kept), seed)
+        super().__init__(
+            lambda epoch, number: self._drawn(epoch, self.kept[number]),
+            len(self.kept),
+            lambda windows: asked_of(windows, self._layout),
+            batch_size=batch_size,
+            micro_batch_size=micro_batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def __len__(self) -> int:
         return len(self.kept)
-
-    def next_step(self) -> list[Asked]:
-        mine = self._order.step(self._batch_size)[self._rank :: self._world_size]
-        parts = [mine[at : at + self._micro] for at in range(0, len(mine), self._micro)]
-        return [asked_of([self._drawn(epoch, self.kept[one]) for epoch, one in part], self._layout) for part in parts]
-
-    def state(self) -> dict[str, Any]:
-        return {"place": list(self._order.place)}
-
-    def resume(self, state: dict[str, Any]) -> None:
-        self._order.place = Place(*state["place"])
 
     def all_windows(self, places: Sequence[int]) -> Iterator[Window]:
         """Every window of these questions as they are, in order."""

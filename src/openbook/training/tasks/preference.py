@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -35,15 +34,7 @@ def preference_task(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progre
     """
     part = recipe.preference
     _check(recipe, begun)
-    how = reading_of(recipe, recipe.max_seq_len)
-    read = partial(
-        preferences,
-        tokenizer=begun.tokenizer,
-        settings=how.settings,
-        cache=how.cache,
-        reading=how.reading,
-        progress=progress,
-    )
+    read = reading_of(recipe, preferences, begun.tokenizer, progress, recipe.max_seq_len)
     opened = open_both(recipe, ranks, read)
     if part.loss == "kto":
         _check_liked(opened.both, is_parted=bool(recipe.data.eval_share))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar
 
+from openbook.core.progress import Progress
+from openbook.lm.tokenizers.tokenizer import Tokenizer
 from openbook.training.data.reading import DataFile, data_files
 from openbook.training.data.samples import SampleSettings
 from openbook.training.data.shards import Shards
@@ -24,6 +26,7 @@ class Parted(Protocol):
 
 
 D = TypeVar("D", bound=Parted)
+D_co = TypeVar("D_co", bound=Parted, covariant=True)
 
 
 class Opened(NamedTuple, Generic[D]):
@@ -33,19 +36,33 @@ class Opened(NamedTuple, Generic[D]):
     notes: tuple[str, ...]
 
 
-class Reading(NamedTuple):
-    """How a recipe's files are read: what `data.preferences` and `data.solutions` take."""
+class Reads(Protocol[D_co]):
+    """`data.preferences` and `data.solutions`."""
 
-    settings: SampleSettings
-    cache: Path
-    reading: ReadSettings
+    def __call__(
+        self,
+        files: Sequence[DataFile],
+        tokenizer: Tokenizer,
+        settings: SampleSettings,
+        cache: Path,
+        *,
+        reading: ReadSettings,
+        progress: Progress,
+    ) -> D_co: ...
 
 
-def reading_of(recipe: Recipe, max_len: int) -> Reading:
-    """`max_len`: tokens of a sample that are read."""
+def reading_of(
+    recipe: Recipe, read: Reads[D], tokenizer: Tokenizer, progress: Progress, max_len: int
+) -> Callable[[Sequence[DataFile]], D]:
+    """`read` as the recipe has its files read. `max_len`: tokens of a sample that are read."""
     data = recipe.data
     settings = SampleSettings(max_len, data.too_long, data.prompts)
-    return Reading(settings, cache_of(recipe), ReadSettings(data.documents, data.max_broken))
+    reading = ReadSettings(data.documents, data.max_broken)
+
+    def of(files: Sequence[DataFile]) -> D:
+        return read(files, tokenizer, settings, cache_of(recipe), reading=reading, progress=progress)
+
+    return of
 
 
 def cache_of(recipe: Recipe) -> Path:

@@ -53,16 +53,8 @@ def _over_pairs(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) 
             "leave it out",
         )
     draw = None if is_causal else _pair_draw(begun.tokenizer)
-    how = reading_of(recipe, recipe.max_seq_len - 1)  # the last token is read too
-    read = partial(
-        preferences,
-        tokenizer=begun.tokenizer,
-        settings=how.settings,
-        cache=how.cache,
-        reading=how.reading,
-        progress=progress,
-        draw=draw,
-    )
+    drawn = partial(preferences, draw=draw)
+    read = reading_of(recipe, drawn, begun.tokenizer, progress, recipe.max_seq_len - 1)  # the last token is read too
     opened = open_both(recipe, ranks, read)
     for one in opened.both:
         _check_paired(one)
@@ -78,15 +70,7 @@ def _over_steps(recipe: Recipe, begun: Begun, ranks: Ranks, progress: Progress) 
         raise UsageError("an encoder sees a solution as a whole: steps need a decoder", "give another model.path")
     if recipe.reward.center:
         raise UsageError("reward.center holds the scores of pairs, not of steps", "leave it out")
-    how = reading_of(recipe, recipe.max_seq_len)
-    read = partial(
-        solutions,
-        tokenizer=begun.tokenizer,
-        settings=how.settings,
-        cache=how.cache,
-        reading=how.reading,
-        progress=progress,
-    )
+    read = reading_of(recipe, solutions, begun.tokenizer, progress, recipe.max_seq_len)
     opened = open_both(recipe, ranks, read)
     made = [_steps(one) for one in opened.both]
     return drawn_task(recipe, ranks, made, StepReward(is_fresh=_has_fresh_head(begun)), opened.notes)
