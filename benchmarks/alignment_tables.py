@@ -30,7 +30,13 @@ def speed(found: Found, language: Language) -> str:
         for system, one in found.get(part, {}).items():
             shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in one["shares"].items())
             rows.append(
-                [name, system, one["steps_per_s"], f"{one['rollout_tokens_per_s']:,.0f}", f"{one['peak_gb']:.2f}"]
+                [
+                    name,
+                    system,
+                    f"{one['steps_per_s']:.3g}",
+                    f"{one['rollout_tokens_per_s']:,.0f}",
+                    f"{one['peak_gb']:.2f}",
+                ]
                 + [_ratios(one, peer, ("steps_per_s", "rollout_tokens_per_s", "peak_gb")) for peer in _PEERS]
                 + [shares]
             )
@@ -46,7 +52,7 @@ def speed(found: Found, language: Language) -> str:
     said = table(head, rows)
     if dpo := found.get("dpo"):
         rows = [
-            [system, one["pairs_per_s"], f"{one['peak_gb']:.2f}"]
+            [system, f"{one['pairs_per_s']:.3g}", f"{one['peak_gb']:.2f}"]
             + [_ratios(one, peer, ("pairs_per_s", "peak_gb")) for peer in _PEERS]
             for system, one in dpo.items()
         ]
