@@ -8,6 +8,7 @@ from typing import Any
 import openai
 import pytest
 
+from app.server.serving import Server
 from openbook.lm.tokenizers.default import default_tokenizer
 
 ASKED: dict[str, Any] = {
@@ -143,3 +144,35 @@ def test_a_long_answer_is_whole_what_it_is_streamed(client: openai.OpenAI) -> No
         assert [choice.text for choice in whole.choices] == [pieces[0], pieces[1]]
         assert whole.usage is not None and whole.usage.completion_tokens == 2 * most
         assert [len(choice.logprobs.tokens or ()) for choice in whole.choices if choice.logprobs] == [most, most]
+
+
+def test_ids_are_told_of_all_that_was_written(server: Server) -> None:
+    """The end token among them, each with its log-probability, at the temperature of the draws where that is asked for."""
+    tokenizer = default_tokenizer()
+    first = tokenizer.encode("Once upon a time")
+    body: dict[str, Any] = {"prompt": first, "n": 2, "seed": 3, "max_tokens": 12, "return_token_ids": True}
+    with server.http() as http:
+
+        def choices(**more: Any) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = (
+                http.post("/v1/completions", json=body | more).raise_for_status().json()["choices"]
+            )
+            return found
+
+        plain = choices(logprobs=0)
+        for one in plain:
+            ended = one["finish_reason"] == "stop"
+            assert len(one["logprobs"]["token_logprobs"]) == len(one["token_ids"])
+            assert tokenizer.decode(one["token_ids"][: -1 if ended else None]) == one["text"]
+        # A token that is said to end answers is told too.
+        end = plain[0]["token_ids"][3]
+        cut = choices(stop_token_ids=[end], n=1)[0]
+        assert cut["token_ids"] == plain[0]["token_ids"][: plain[0]["token_ids"].index(end) + 1]
+        assert cut["finish_reason"] == "stop" and cut["logprobs"] is None
+        cold = [choices(logprobs=0, temperature=0.5, tempered_logprobs=is_so) for is_so in (False, True)]
+        assert cold[0][0]["token_ids"] == cold[1][0]["token_ids"]
+        before, after = (sum(one[0]["logprobs"]["token_logprobs"]) for one in cold)
+        assert after > before  # what is likely is likelier still
+        for wrong, message in (({"stream": True}, "whole answers"), ({"tempered_logprobs": True}, "give logprobs")):
+            refused = http.post("/v1/completions", json=body | wrong)
+            assert refused.status_code == 400 and message in refused.text
