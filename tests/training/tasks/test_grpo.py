@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,8 @@ def test_an_environment_answers_and_what_it_says_is_not_learned(tmp_path: Path) 
     )
     changes: dict[str, Any] = {"rollout": {"environment": f"{path}:Echo", "max_tokens": 20, "completions": 8}}
     run = open_run(recipe(tmp_path, **changes, batch_size=64), Ranks())
-    found = run.loop.source.next_step()
+    with closing(run.task):
+        found = run.loop.source.next_step()
     told = found[0].told
     assert told["turns"][0] > told["turns"][1]  # one at least went on
     again = run.begun.tokenizer.encode("again", add_special_tokens=False)
@@ -213,7 +215,9 @@ def test_a_copy_of_less_precision_is_made_up_for(tmp_path: Path, precision: str)
 
 def test_a_check_shows_a_completion(tmp_path: Path) -> None:
     said: list[str] = []
-    check_run(open_run(recipe(tmp_path), Ranks()), said.append)
+    run = open_run(recipe(tmp_path), Ranks())
+    with closing(run.task):
+        check_run(run, said.append)
     assert "12 prompts to answer" in said
     assert any(line.strip().startswith("trained") for line in said)
 
@@ -239,6 +243,7 @@ def test_prompts_that_are_too_long_or_broken_are_counted(tmp_path: Path) -> None
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a"}\n{"prompt": "' + "long " * 60 + '"}\n{"text": "x"}\n', "utf-8")
     run = open_run(recipe(tmp_path, data={"train": str(path), "max_broken": 0.5}), Ranks())
+    run.task.close()
     assert "1 prompts to answer" in run.task.notes
     assert any("longer than 26 tokens (first: " in line and "rows.jsonl:2" in line for line in run.task.notes)
     with pytest.raises(BadData, match="1 of 3 rows are broken"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,7 @@ def test_a_reward_model_may_be_what_the_critic_begins_as(tmp_path: Path) -> None
     scored.get_parameter("lm_head.weight").fill_(0.02)
     save_model(scored, tmp_path / "reward")
     run = open_run(ppo(tmp_path, ppo={"critic_path": str(tmp_path / "reward")}), Ranks())
+    run.task.close()
     assert isinstance(run.loop.beside, SeparateCritic)
     assert (run.loop.beside.model.get_parameter("lm_head.weight") == 0.02).all()
     assert "with the head of a reward model" in run.task.notes[-1]
@@ -149,7 +151,9 @@ def test_a_reward_model_may_be_what_the_critic_begins_as(tmp_path: Path) -> None
 
 def test_it_is_checked_before_it_runs(tmp_path: Path) -> None:
     said: list[str] = []
-    check_run(open_run(ppo(tmp_path), Ranks()), said.append)
+    run = open_run(ppo(tmp_path), Ranks())
+    with closing(run.task):
+        check_run(run, said.append)
     assert any(line.startswith("loss before training") for line in said)
 
 

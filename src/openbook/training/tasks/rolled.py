@@ -13,7 +13,6 @@ from openbook.training.begin import Begun, os_path
 from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe, data_paths
 from openbook.training.rewards.open import open_rewards
-from openbook.training.rewards.rewards import Rewards
 from openbook.training.rollouts.environment import open_environment
 from openbook.training.rollouts.prompts import PromptSet, read_prompts
 from openbook.training.rollouts.rolling import Roller
@@ -73,15 +72,30 @@ def open_rolling(
         held_out = PromptSet(prompts.prompts[-count:], {}, {})
         prompts = PromptSet(prompts.prompts[:-count], prompts.left_out, prompts.places)
     writers = open_writers(recipe, begun, _ends(recipe, begun), ranks)
-    rewards = open_rewards(recipe.rewards) if recipe.rewards else None
-    if rewards is None and needs_rewards:
+    if not recipe.rewards and needs_rewards:
         raise UsageError("there is no reward", "name one under rewards: function, builtin, program, model or judge")
     schedule = _schedule(recipe, ranks, redraws)
+    environment = None if part.environment is None else open_environment(part.environment)
+    rewards = open_rewards(recipe.rewards) if recipe.rewards else None  # last: functions have processes of their own
+
+    def roller(writer: Writer, seed: int) -> Roller:
+        return Roller(
+            writer,
+            tokenizer,
+            rewards,
+            seed=seed,
+            max_tokens=part.max_tokens,
+            environment=environment,
+            max_turns=part.max_turns,
+            turn_s=part.turn_s,
+            prompts=data.prompts,
+        )
+
     return Rolling(
         prompts,
         held_out,
-        _roller(recipe, begun, writers.learned, rewards, recipe.seed),
-        _roller(recipe, begun, writers.evaluated, rewards, recipe.seed + 1),
+        roller(writers.learned, recipe.seed),
+        roller(writers.evaluated, recipe.seed + 1),
         schedule,
         writers.notes,
     )
@@ -125,18 +139,3 @@ def _ends(recipe: Recipe, begun: Begun) -> list[int]:
     if not ends:
         raise UsageError("no token ends an answer of this model", "write eos_token_id into its config.json")
     return sorted(ends)
-
-
-def _roller(recipe: Recipe, begun: Begun, writer: Writer, rewards: Rewards | None, seed: int) -> Roller:
-    part = recipe.rollout
-    return Roller(
-        writer,
-        begun.tokenizer,
-        rewards,
-        seed=seed,
-        max_tokens=part.max_tokens,
-        environment=None if part.environment is None else open_environment(part.environment),
-        max_turns=part.max_turns,
-        turn_s=part.turn_s,
-        prompts=recipe.data.prompts,
-    )
