@@ -96,7 +96,9 @@ def merged_tensors(model: Family) -> dict[str, Tensor]:
     }
     for ours, slot in slots_of(model):
         if isinstance(slot.base, Packed):
-            raise UsageError(f"the base is packed ({ours}): no plain weights can be made of it", "train another adapter")
+            raise UsageError(
+                f"the base is packed ({ours}): no plain weights can be made of it", "train another adapter"
+            )
         if active is not None and active in slot.changes:
             found |= {f"{ours}.{name}": one for name, one in _folded(slot.base, slot.changes[active])}
     return found
