@@ -69,7 +69,8 @@ def _check_first_loss(loop: Loop[Any], micros: Sequence[Any], found: Evaluation)
     """RunStopped where the objective knows what the loss must be, and it is not."""
     knows = loop.objective if isinstance(loop.objective, KnowsFirstLoss) else None
     said = knows.first_loss(micros[0]) if knows is not None and micros and not _has_virtual_tokens(loop.model) else None
-    total, weight, unknown = loop.ranks.sum([said or 0.0, loop.objective.weight(micros[0]), float(said is None)])
+    own = loop.objective.weight(micros[0]) if micros else 0.0
+    total, weight, unknown = loop.ranks.sum([said or 0.0, own, float(said is None and bool(micros))])
     if unknown or not weight:
         return
     share = FIRST_TOLERANCE if loop.pace.precision == "float32" else FIRST_TOLERANCE_16
@@ -147,10 +148,12 @@ def check_run(run: Run, say: Callable[[str], None]) -> None:
 
         raise RunStopped("a step does not fit into memory", memory_remedy(recipe, loop.model))
     loop.model.train()
-    loop.step()
-    step = loop.step()
-    steps = loop.pace.steps
-    say(f"{steps:,} steps of {step.tokens:,} tokens, {step.seconds:.3f} s each: {_span(steps * step.seconds)}")
+    period = getattr(loop.source, "steps_a_rollout", 1)  # of which the first one writes
+    for _ in range(period):
+        loop.step()
+    taken = [loop.step() for _ in range(period)]
+    steps, seconds = loop.pace.steps, sum(step.seconds for step in taken) / period
+    say(f"{steps:,} steps of {taken[0].tokens:,} tokens, {seconds:.3f} s each: {_span(steps * seconds)}")
 
 
 def _say_sample(run: Run, say: Callable[[str], None]) -> None:

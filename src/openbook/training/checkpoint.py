@@ -33,6 +33,7 @@ from openbook.lm.state import fill
 from openbook.lm.stored import Stored
 from openbook.training.loop import Loop
 from openbook.training.parallel import is_sharded, spread_as, whole
+from openbook.training.sources.step import OwnState
 
 _PREFIX = "step-"
 _STATE = "state.json"
@@ -66,6 +67,7 @@ def save(
             shutil.rmtree(beside, ignore_errors=True)
             (beside / "training").mkdir(parents=True)
         write(loop, beside)
+        _write_own(loop, beside)
         if ranks.is_first:
             _finish(loop, beside, folder, also, notes)
     finally:
@@ -107,6 +109,21 @@ def _write_parts(loop: Loop[Any], beside: Path) -> None:
     loop.ranks.wait()
     fault_point("train.saving")
     write_parts(beside / _PARTS, {f"{_WEIGHTS}{name}": one for name, one in loop.model.named_parameters()} | moments)
+
+
+def _write_own(loop: Loop[Any], beside: Path) -> None:
+    """The state of the source of each process but the first one's, where they differ; all of them call it."""
+    if loop.ranks.world_size == 1 or not isinstance(loop.source, OwnState):
+        return
+    if loop.ranks.any(not loop.source.is_shared()):
+        loop.ranks.wait()
+        if loop.ranks.rank:
+            (beside / "training" / _own(loop)).write_text(json.dumps(loop.source.state()), "utf-8")
+        loop.ranks.wait()
+
+
+def _own(loop: Loop[Any]) -> str:
+    return f"source-{loop.ranks.rank}.json"
 
 
 def _finish(
@@ -157,7 +174,8 @@ def resume(loop: Loop[Any], folder: Path) -> dict[str, Any]:
         if loop.beside is not None:
             _put(loop.beside, load_file(inner / _BESIDE))
         loop.optimizers.resume(moments)
-        loop.source.resume(said["source"])
+        own = inner / _own(loop)
+        loop.source.resume(json.loads(own.read_text("utf-8")) if own.is_file() else said["source"])
         if loop.ema is not None:
             loop.ema.resume(load_file(inner / "ema.safetensors"))
         if loop.scaler is not None:

@@ -194,7 +194,8 @@ class Run:
         """BadData where there is nothing to evaluate on, before a step is spent."""
         if not self.recipe.has_evaluation:
             return
-        own = any(self.loop.objective.weight(one) > 0 for one in self.task.held_out())
+        known = self.task.is_held_out
+        own = any(self.loop.objective.weight(one) > 0 for one in self.task.held_out()) if known is None else known
         if not self.ranks.any(own):
             raise BadData(
                 "nothing of what is held out can be evaluated", "give data.eval=FILE with more, or leave it out"

@@ -75,7 +75,7 @@ class PolicyGradient:
 
     def _mismatch(self, micro: Rollouts, old: Tensor) -> dict[str, float]:
         """The largest difference between what wrote and what learns, of weights that are the same."""
-        if not micro.is_first:
+        if micro.old is None and not micro.is_first:
             return {}
         return {"rollout_difference": float((old - known_or_own(micro.sampled, old)).abs().max()) if len(old) else 0.0}
 

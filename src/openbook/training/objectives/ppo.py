@@ -69,5 +69,5 @@ class ProximalPolicy:
         }
         metrics = {name: (float(one.detach().double().sum()), float(len(one))) for name, one in means.items()}
         metrics |= ratio_metrics(said.logprobs.detach(), old, policy) | dict(micro.told)
-        most = {"rollout_difference": float((old - sampled).abs().max())} if micro.is_first and len(old) else {}
+        most = {"rollout_difference": float((old - sampled).abs().max())} if len(old) else {}
         return LossSum((losses + self._value_weight * values).sum(), self.weight(micro), metrics, most)

@@ -8,6 +8,8 @@ import shutil
 import time
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from openbook.core.errors import ModelUnavailable, RunStopped
 from openbook.lm.adapters.merge import merged_tensors
 from openbook.lm.families.base import Family
@@ -50,9 +52,10 @@ class WeightPush:
         began = time.monotonic()
         try:
             place = self._saved()
-        except OSError as error:
+        except (OSError, ModelUnavailable, SafetensorError) as error:
+            cause = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise RunStopped(
-                f"the weights cannot be saved in {self._folder} ({error.strerror or error})",
+                f"the weights cannot be saved in {self._folder} ({cause})",
                 f"make room, or name another rollout.push; {_REMEDY}",
             ) from None
         size = sum(one.stat().st_size for one in place.iterdir())

@@ -46,6 +46,7 @@ class _Underway:
     episode: Episode
     turns: Turns | None
     left: int
+    index: int
     messages: list[Message] = field(default_factory=list)
 
 
@@ -94,10 +95,10 @@ class Roller:
     def _episodes(self, prompts: Sequence[tuple[int, Prompt]], completions: int, number: int) -> list[Episode]:
         under = []
         for group, (place, prompt) in enumerate(prompts):
-            for _ in range(completions):
+            for index in range(completions):
                 turns = self._begun(prompt.row)
                 episode = Episode(place, group, prompt.ids)
-                under.append(_Underway(episode, turns, self._max_tokens, list(prompt.messages)))
+                under.append(_Underway(episode, turns, self._max_tokens, index, list(prompt.messages)))
         first = [
             Prompted(prompt.ids, completions, self._drawn_by(number, place, 0), self._max_tokens)
             for place, prompt in prompts
@@ -113,10 +114,10 @@ class Roller:
                 Prompted(
                     [*one.episode.prompt_ids, *one.episode.ids],
                     1,
-                    self._drawn_by(number, one.episode.prompt, turn) + at,
+                    self._drawn_by(number, one.episode.prompt, turn) + one.index,
                     one.left,
                 )
-                for at, one in enumerate(going)
+                for one in going
             ]
             answers = [one for (one,) in self.writer.write(wanted)] if wanted else []
         return [one.episode for one in under]

@@ -77,8 +77,8 @@ class EngineWriter:
             self._model.train(was_training)
 
     def rest(self) -> None:
-        """Gives back the memory of keys and values."""
-        self._core = None
+        """Gives back the memory of keys and values, and of the copy, which is made anew each time."""
+        self._core = self._copy = None
 
     def _written(self, prompts: Sequence[Prompted]) -> list[list[Written]]:
         core = self._engine(prompts)
@@ -102,9 +102,11 @@ class EngineWriter:
         """The one there is, where its cache is large enough."""
         needed = self._blocks(prompts)
         if self._core is None or self._core.blocks.num_blocks < needed:
-            model = self._model if self._copy is None else self._copy
+            self._core = None  # one cache at a time
+            if self._precision != "shared" and self._copy is None:
+                self.renew()
             self._core = EngineCore(
-                model,
+                self._model if self._copy is None else self._copy,
                 num_blocks=needed,
                 max_num_seqs=self._most_seqs,
                 max_step_tokens=_STEP_TOKENS,

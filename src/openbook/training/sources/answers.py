@@ -57,6 +57,8 @@ class Answers:
     def shown_at(self, place: int) -> tuple[list[int], list[bool]]:
         """Answer `place` with its prompt, and of each token whether it is learned."""
         owner = self.owners == place
+        if not bool(owner.any()):  # nothing of it is learned: the first one of all stands for it
+            return self.ids[: self.lengths[0]].tolist(), [False] * self.lengths[0]
         last = int(self.rows[owner].max())
         ends = torch.tensor(self.lengths).cumsum(0)
         sequence = int(torch.searchsorted(ends, last, right=True))

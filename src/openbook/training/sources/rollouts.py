@@ -53,7 +53,8 @@ class Rollouts(Answers):
     is_first: bool = True
 
     def shown(self) -> tuple[list[int], list[bool]]:
-        return self.shown_at(0)
+        """The first that something is learned of."""
+        return self.shown_at(int((self.counts > 0).int().argmax()))
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,16 @@ class Schedule:
 
 @dataclass
 class _Batch:
-    """A rollout that is being learned from. `taken`: steps."""
+    """A rollout that is being learned from. `taken`: steps; `is_fresh`: none of them has learned anything."""
 
     episodes: list[Episode]
     values: Values
     told: Told
     taken: int = 0
+    is_fresh: bool = True
+
+    def learned_of(self, places: Sequence[int]) -> int:
+        return sum(self.episodes[place].num_learned for place in places)
 
 
 class RolloutSource(Generic[M]):
@@ -149,35 +154,47 @@ class RolloutSource(Generic[M]):
         samples: SampleLog | None = None,
         vocab_size: int = 2,
         leaves_out_truncated: bool = False,
+        needs_rewards: bool = True,
     ) -> None:
         self._prompts, self._roller, self._learner, self._how, self._ranks = prompts, roller, learner, schedule, ranks
         self._order, self._seed = Order(len(prompts), seed), seed
         self._limits, self._samples, self._guess = limits, samples, math.log(vocab_size)
-        self._leaves_out_truncated = leaves_out_truncated
+        self._leaves_out_truncated, self._needs_rewards = leaves_out_truncated, needs_rewards
         self._number = 0
         self._beyond: dict[str, int] = {}
         self._batch: _Batch | None = None
 
     def next_step(self) -> list[M]:
-        if self._batch is None or self._batch.taken == self._how.minibatches * self._how.epochs:
-            self._batch = self._rolled()
-        batch = self._batch
-        parts = self._parts(len(batch.episodes), batch.taken)
-        is_first = batch.taken == 0
-        batch.taken += 1
-        told: Iterator[Told] = iter([batch.told] if is_first else [])
+        while True:
+            if self._batch is None or self._batch.taken >= self.steps_a_rollout:
+                self._batch = self._rolled()
+            batch = self._batch
+            parts = self._parts(len(batch.episodes), batch.taken)
+            batch.taken += 1
+            if self._ranks.any(any(batch.learned_of(part) for part in parts)):
+                break  # else all of this minibatch was cut
+        parts = [part for part in parts if batch.learned_of(part)] or parts[:1]
+        told: Iterator[Told] = iter([batch.told])
+        is_first, batch.told, batch.is_fresh = batch.is_fresh, {}, False
         return [
             self._learner.micro(batch.episodes, batch.values, part, next(told, {}), is_first=is_first) for part in parts
         ]
+
+    @property
+    def steps_a_rollout(self) -> int:
+        return self._how.minibatches * self._how.epochs
+
+    def is_shared(self) -> bool:
+        return self._batch is None or self._batch.taken >= self.steps_a_rollout
 
     def saw(self, metrics: Mapping[str, float]) -> None:
         """What a step came to. RunStopped where the policy has collapsed."""
         limits, most_kl = self._limits, self._how.most_kl
         if most_kl is not None and self._batch is not None and metrics.get("approx_kl", 0.0) > most_kl:
-            self._batch.taken = self._how.minibatches * self._how.epochs
-        kl = max((metrics[name] for name in ("kl", "approx_kl") if name in metrics), default=None)
+            self._batch.taken = self.steps_a_rollout
         seen: list[tuple[str, float | None, float | None, float | None]] = [
-            ("divergence", kl, None, limits.kl),
+            ("divergence from the reference", metrics.get("kl"), None, limits.kl),
+            ("divergence from what wrote", metrics.get("approx_kl"), None, limits.kl),
             ("entropy", metrics.get("entropy"), limits.least_entropy, (limits.most_entropy or math.inf) * self._guess),
             ("length", metrics.get("length"), limits.least_length, limits.most_length),
         ]
@@ -200,20 +217,24 @@ class RolloutSource(Generic[M]):
         mine = list(enumerate(prompts))[:most][self._ranks.rank :: self._ranks.world_size]
         judge.renew()  # also where nothing is to be written: every rank takes part
         try:
-            if not mine:
-                return
-            rolled = judge.roll(mine, completions, _EVALUATION)
+            rolled = judge.roll(mine, completions, _EVALUATION) if mine else None
         finally:
             judge.rest()
-        yield Judged(torch.from_numpy(np.nan_to_num(rolled.table.total)), told_of(rolled))
+        total = np.empty(0) if rolled is None else rolled.table.total
+        known = total[~np.isnan(total)]
+        if not self._ranks.any(bool(len(known))):
+            raise RunStopped("no held-out completion has a reward", "see their faults in samples, and rewards.on_fault")
+        if rolled is not None:
+            yield Judged(torch.from_numpy(known), told_of(rolled))
 
     def state(self) -> dict[str, Any]:
         said: dict[str, Any] = {"place": list(self._order.place), "number": self._number, "beyond": dict(self._beyond)}
+        said["processes"] = self._ranks.world_size
         if self._roller.rewards is not None:
             said["rewards"] = self._roller.rewards.state()
         if isinstance(self._learner, KeepsState):
             said["learner"] = self._learner.state()
-        if (batch := self._batch) is not None and batch.taken < self._how.minibatches * self._how.epochs:
+        if (batch := self._batch) is not None and not self.is_shared():
             said["batch"] = {
                 "episodes": [one.said() for one in batch.episodes],
                 "values": {name: [each.tolist() for each in values] for name, values in batch.values.items()},
@@ -229,11 +250,15 @@ class RolloutSource(Generic[M]):
         if isinstance(self._learner, KeepsState):
             self._learner.resume(state["learner"])
         self._batch = None
-        if self._samples is not None:
+        if self._samples is not None and self._ranks.is_first:
             self._samples.keep_until(self._number)
         if (said := state.get("batch")) is not None:
+            if state["processes"] != self._ranks.world_size:
+                raise ValueError(f"its rollout is half learned by {state['processes']} processes: go on with as many")
             values = {name: [np.array(one, np.float32) for one in each] for name, each in said["values"].items()}
-            self._batch = _Batch([Episode(**one) for one in said["episodes"]], values, {}, said["taken"])
+            self._batch = _Batch(
+                [Episode(**one) for one in said["episodes"]], values, {}, said["taken"], said["taken"] == 0
+            )
 
     def _rolled(self) -> _Batch:
         """Writes, scores and weighs what the next steps learn from. RunStopped where nothing can be learned time and again."""
@@ -266,7 +291,8 @@ class RolloutSource(Generic[M]):
 
     def _kept(self, rolled: Rolled) -> bool:
         """Takes out what has no reward, and marks what is left out; whether something can be learned."""
-        rolled.episodes = [one for one in rolled.episodes if math.isfinite(one.reward)]
+        if self._needs_rewards:
+            rolled.episodes = [one for one in rolled.episodes if math.isfinite(one.reward)]
         for one in rolled.episodes:
             one.is_left_out = self._leaves_out_truncated and not one.is_finished
         return any(one.num_learned for one in rolled.episodes)

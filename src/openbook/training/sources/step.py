@@ -72,6 +72,15 @@ class ShownBeside(Protocol):
     def shown_beside(self) -> dict[str, tuple[list[int], list[bool]]]: ...
 
 
+@runtime_checkable
+class OwnState(Protocol):
+    """A source whose state is another one on each rank; each writes and reads its own."""
+
+    def is_shared(self) -> bool:
+        """Whether the state of the first rank is that of all."""
+        ...
+
+
 class Source(Protocol[M]):
     """Gives the steps of a run, the same for the same seed, on every rank its own part."""
 

@@ -129,5 +129,6 @@ def _source(
         samples=samples,
         vocab_size=begun.model.config.vocab_size,
         leaves_out_truncated=roll.truncated == "leave out",
+        needs_rewards=False,
     )
     return own if rows is None else SharedSource(rows.source, own, recipe.distill.on_policy, recipe.seed)

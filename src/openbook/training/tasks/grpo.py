@@ -69,5 +69,6 @@ def grpo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         begins_at_guess=False,
         notes=notes,
         begin=samples.begin,
+        is_held_out=rolling.held_out is not None,
         close=rolling.close,
     )

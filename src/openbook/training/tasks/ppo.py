@@ -80,6 +80,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         notes=(*rolling.notes(), note),
         beside=critic,
         begin=samples.begin,
+        is_held_out=rolling.held_out is not None,
         close=rolling.close,
     )
 

@@ -23,7 +23,8 @@ class Task:
     model's loss is ln V. `is_fixed`: all forward passes have the same shape. `notes`: what to know about the data.
     `also` writes what else belongs to a checkpoint, beside model and tokenizer. `beside`: what is trained beside the model and is
     no part of it; whole in every process. `begin`: from now on it may write into the folder of the run. `close` ends what it has
-    started (processes of rewards).
+    started (processes of rewards). `is_held_out`: whether
+    something can be evaluated, where that is known without writing it.
     """
 
     source: Source[Any]
@@ -36,4 +37,5 @@ class Task:
     also: Callable[[Path], None] | None = None
     beside: nn.Module | None = None
     begin: Callable[[], None] = _nothing
+    is_held_out: bool | None = None
     close: Callable[[], None] = _nothing
