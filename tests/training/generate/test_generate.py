@@ -150,6 +150,39 @@ def test_a_teacher_that_is_down_stops_the_job_and_one_that_stumbles_does_not(tmp
     assert len(again.requests) == 4
 
 
+def test_a_last_group_that_fails_whole_does_not_keep_the_rows_back(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+
+    def falls(request: ChatRequest) -> Completion:
+        if "5 + 3" in asked(request):
+            raise ModelUnavailable("gone", "start it")
+        return sometimes_right(request)
+
+    given = prompts(tmp_path)
+    settings = replace(PLAIN, at_once=len(SUMS) - 1)  # the last prompt is a group by itself
+    for _ in range(2):
+        receipt = generate(given, RuleTeacher(falls), settings, out, verifier=number())
+        assert receipt.stopped.startswith("all answers to 1 prompts failed (gone")
+        assert receipt.done == len(SUMS) - 1 and len(rows_of(out)) == receipt.rows > 0
+    assert journal_of(out).exists(), "the same command goes on"
+    receipt = generate(given, RuleTeacher(sometimes_right), settings, out, verifier=number())
+    assert receipt.done == len(SUMS) and not receipt.stopped and not journal_of(out).exists()
+
+
+def test_a_last_group_that_cannot_be_verified_does_not_keep_the_rows_back(tmp_path: Path) -> None:
+    out, rows = tmp_path / "out.jsonl", [{"prompt": f"What is {a} + 1?", "answer": str(a + 1)} for a in range(5)]
+    given = prompts(tmp_path, [*rows, {"prompt": "What is 9 + 9?"}])
+    receipt = generate(given, RuleTeacher(lambda _: "It is 3."), PLAIN, out, verifier=number())
+    assert receipt.stopped.startswith("no answer to 1 prompts could be verified") and rows_of(out)
+    assert journal_of(out).exists()
+
+
+def test_an_answer_with_half_a_character_is_written(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    receipt = generate(prompts(tmp_path), RuleTeacher(lambda _: "so \ud83d it is"), replace(PLAIN, n=1), out)
+    assert receipt.rows == len(SUMS) and rows_of(out)[0]["messages"][-1]["content"] == "so ? it is"
+
+
 def test_rows_that_cannot_be_verified_stop_the_job_before_it_costs_more(tmp_path: Path) -> None:
     given = prompts(tmp_path, [{"prompt": f"What is {a} + {b}?"} for a, b in SUMS])
     teacher = RuleTeacher(lambda request: "It is 7.")

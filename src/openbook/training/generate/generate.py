@@ -55,10 +55,11 @@ def generate(
 ) -> GenerateReceipt:
     """Writes rows of chats to `out`, and says what became of everything. `verified_by`: names the verifier; a job that is
     gone on with has the same. What was done before an interruption is not asked again. `tests`: prompts and rows of which
-    anything is in there are left out. Where the budget ends first, `out` has the rows so far.
+    anything is in there are left out. Where the budget ends first, or the teacher or the verifier breaks down after something
+    was done, `out` has the rows so far, and the receipt says why it stopped.
 
-    Raises UsageError where `out` is there, or belongs to another job; ModelUnavailable where every answer to the prompts that
-    are asked together failed; RunStopped where none of them could be verified.
+    Raises UsageError where `out` is there, or belongs to another job; where nothing at all is done yet, ModelUnavailable
+    where every answer to the prompts that are asked together failed, RunStopped where none of them could be verified.
     """
     unfinished = journal_of(out)
     if not unfinished.exists():
@@ -72,17 +73,29 @@ def generate(
     with Journal(unfinished, _job(asked, teacher, settings, verified_by)) as journal:
         for entry in journal.entries:
             budget.take_over(*entry["cost"])
-        done = {entry["prompt"]: entry for entry in journal.entries if set(entry["fates"]) != {"unscored"}}
+        done = {entry["prompt"]: entry for entry in journal.entries if _is_done(entry)}
         waiting = [one for one in asked if one.key not in done]
-        for entry in _asked(waiting, teacher, settings, verifier, budget, receipt):
-            done[entry["prompt"]] = entry
-            journal.add(entry)
-            progress("generating", len(done), len(asked), "")
+        is_begun = bool(done)
+        try:
+            for entry in _asked(waiting, teacher, settings, verifier, budget, receipt):
+                done[entry["prompt"]] = entry
+                journal.add(entry)
+                is_begun = is_begun or _is_done(entry)
+                progress("generating", len(done), len(asked), "")
+        except (ModelUnavailable, RunStopped) as error:
+            if not is_begun:
+                raise
+            receipt.stopped = str(error)
         _write(out, [done[one.key] for one in asked if one.key in done], asked, tests, receipt)
-        if len(done) == len(asked):
+        if len(done) == len(asked) and not receipt.stopped:
             journal.remove()
     receipt.requests, receipt.prompt_tokens, receipt.completion_tokens = budget.spent
     return receipt
+
+
+def _is_done(entry: dict[str, Any]) -> bool:
+    """One of which no answer could be verified is asked again."""
+    return set(entry["fates"]) != {"unscored"}
 
 
 def _is_known(prompt: Prompt, tests: TestSet | None, receipt: GenerateReceipt) -> bool:
@@ -217,6 +230,6 @@ def _write(
                     receipt.leave_out(SAME, places[entry["prompt"]])
                 else:
                     said.add(same)
-                    file.write(line.encode() + b"\n")
+                    file.write(line.encode(errors="replace") + b"\n")
                     receipt.rows += 1
             receipt.answered += receipt.rows > before
