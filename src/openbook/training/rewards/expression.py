@@ -98,7 +98,7 @@ class _Parser:
         if self.next == "^":
             self._left.pop()
             sign = -1 if self.next == "-" and self._left.pop() else 1
-            value = _powered(value, sign * self._group(depth + 1))
+            value = _powered(value, sign * self._exponent(depth + 1))
         return value
 
     def _primary(self, depth: int) -> Value:
@@ -109,7 +109,7 @@ class _Parser:
                 above = self._group(depth + 1)
                 return above / self._group(depth + 1)
             case "\\sqrt":
-                return _powered(self._group(depth + 1), Fraction(1, 2))
+                return self._root(depth + 1)
             case "\\pi":
                 return math.pi
             case "(" | "{" | "[":
@@ -129,8 +129,26 @@ class _Parser:
             raise NoExpression("a bracket is not closed")
         return value
 
+    def _root(self, depth: int) -> Value:
+        """Behind \\sqrt, which may say of which degree it is. Of an odd degree a negative number has one."""
+        degree: Value = Fraction(2)
+        if self.next == "[":
+            self._left.pop()
+            degree = self._inside("]", depth)
+        base = self._group(depth)
+        if base < 0 and isinstance(degree, Fraction) and degree.denominator == 1 and degree % 2:
+            return -_powered(-base, 1 / degree)
+        return _powered(base, 1 / degree)
+
+    def _exponent(self, depth: int) -> Value:
+        """Something in braces, or a whole number: 2^10 is 1024, though LaTeX would raise the 1 alone."""
+        if (token := self.next) is not None and token.isdigit():
+            self._left.pop()
+            return Fraction(token)
+        return self._primary(depth)
+
     def _group(self, depth: int) -> Value:
-        """What a command or a power takes: something in braces, or one sign, so that \\frac12 is a half."""
+        """What a command takes: something in braces, or one sign, so that \\frac12 is a half."""
         token = self.next
         if token is not None and token.isdigit() and len(token) > 1:
             self._left[-1] = token[1:]

@@ -36,10 +36,15 @@ _REPLACED = (
 )
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?")
 _MIXED = re.compile(r"(?<![\w./])(\d+)\s+(\d+)\s*/\s*(\d+)")
-_NAMED = re.compile(r"^\s*[A-Za-z]\s*=\s*(?=[^=]+$)")
+_NAMED = re.compile(r"^\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=\s*(?=[^=]+$)")
+_MEASURE = r"(?:[a-z]{3,}|[kcmd]?m|[km]?g|[mc]?l|[sh]|ms|nm|in|ft|yd|mi|oz|lb|hr|yr|kw)"
+_MAGNITUDE = r"(?:thousand|million|billion|trillion|hundred|dozen)s?\b"
 _UNIT = re.compile(
-    r"(?<=[\d)}])\s(?:\s*\(\s*[A-Za-z][^()+*/^=\d]*\)|\s*(?:square\s+|cubic\s+)?(?:[a-z]+|[kcm]?[mg]|[lsh])(?:\s*\^\s*\{?[23]\}?)?)\s*$"
+    rf"(?<=[\d)}}])\s\s*(?!\(?\s*{_MAGNITUDE})(?:\(\s*(?:{_MEASURE}|[A-Za-z]{{3}}[^()+*/^=\d]*)\s*\)"
+    rf"|(?:square\s+|cubic\s+)?{_MEASURE}(?:\s*\^\s*\{{?[23]\}}?)?)\s*$"
 )
+_NOT_ALONE = re.compile(rf"[<>≤≥≠!|±_^=:]|\\[A-Za-z]|\b{_MAGNITUDE}|\b[ap]\.?\s?m\b", re.IGNORECASE)
+"""A text with one of these says more than its number."""
 _LIST = re.compile(r"^[(\[{]?(.*?)[)\]}]?$", re.DOTALL)
 _LONGEST = 2_000
 
@@ -65,7 +70,8 @@ def plain(text: str) -> str:
     """LaTeX without what only looks: spacing, fonts, degrees, percent and currency signs, units behind a number."""
     for pattern, put in _REPLACED:
         text = re.sub(pattern, put, text)
-    text = _NAMED.sub("", text.strip().rstrip(".。!").strip())
+    text = re.sub(r"(?<=[^\W\d_]{2})!+$", "", text.strip().rstrip(".。").strip())  # behind a number it is a factorial
+    text = _NAMED.sub("", text)
     text = _MIXED.sub(r"(\1+\2/\3)", text)
     return _UNIT.sub("", text).strip()
 
@@ -82,7 +88,11 @@ def _same_values(mine: str, other: str) -> bool | None:
 def _equal(one: Value, other: Value) -> bool:
     if isinstance(one, Fraction) and isinstance(other, Fraction):
         return one == other
-    return math.isclose(float(one), float(other), rel_tol=1e-9, abs_tol=1e-12)
+    try:
+        mine, wanted = float(one), float(other)
+    except OverflowError:  # a huge fraction beside a number that is not exact
+        return False
+    return math.isfinite(mine) and math.isclose(mine, wanted, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def _constant(text: str) -> Value | None:
@@ -93,9 +103,9 @@ def _constant(text: str) -> Value | None:
 
 
 def _only_number(text: str) -> Value | None:
-    """Of a text of words, as "72 clips"; None where it has no number or several."""
+    """Of a text of words, as "72 clips"; None where it has no number, several, or something that changes its value."""
     numbers = _NUMBER.findall(text)
-    if len(numbers) != 1 or ":" in text:
+    if len(numbers) != 1 or _NOT_ALONE.search(text):
         return None
     try:
         return value_of(numbers[0], {})
