@@ -7,6 +7,7 @@ An environment makes an episode of a row; an episode answers each completion unt
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ Environment = Callable[[Mapping[str, Any]], Turns]
 
 
 def open_environment(name: str) -> Environment:
-    """A built-in one, or FILE.py:NAME. UsageError where there is none."""
+    """A built-in one, or FILE.py:NAME, whose folder may be imported from. UsageError where there is none."""
     if name == "calculator":
         from openbook.training.rollouts.calculator import Calculator
 
@@ -40,11 +41,15 @@ def open_environment(name: str) -> Environment:
     spec = importlib.util.spec_from_file_location(f"openbook_environment_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-        found: Environment = getattr(module, attribute)
-    except AttributeError:
-        raise UsageError(f"{path} has no {attribute!r}", "name a function or class of it") from None
     except Exception as error:
+        del sys.modules[spec.name]
         raise UsageError(f"{path} cannot be run: {type(error).__name__}: {error}", "mend it") from None
+    found: Environment | None = getattr(module, attribute, None)
+    if not callable(found):
+        raise UsageError(f"{path} has no function or class {attribute!r}", "name a function or class of it")
     return found
