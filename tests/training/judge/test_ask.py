@@ -25,6 +25,24 @@ def test_verdicts_are_read(text: str, choice: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("Answer A:\nIt is short.\n\nAnswer B:\nIt is long.\n\nVerdict: B", "B"), ("Answer A:\nIt is short.", None),
+        ("B\nbecause it is longer", None), ("A is short.\nB", "B"), ("Answer A:\nlong.\n[[B]]\nThat is all.", "B"), ("B", "B"),
+    ],
+)  # fmt: skip
+def test_behind_reasons_the_first_line_is_no_verdict(text: str, choice: str | None) -> None:
+    assert read_choice(text, AB, has_reasons=True) == choice
+
+
+def test_two_lines_that_name_different_choices_are_nonsense() -> None:
+    assert read_choice("A\nno:\nB", AB) is None
+    model = ScriptedModel("Answer A:\nIt is short.", "B")
+    ((_, reply),) = ask(model, [Question("q", AB)], Asking(reasons=50))
+    assert (reply.choice, reply.nonsense, reply.requests) == ("B", 1, 2)
+
+
+@pytest.mark.parametrize(
     ("text", "points"), [("7", "7"), ("10", "10"), ("Score: 8/10", "8"), ("9 分", "9"), ("11", None), ("0", None)]
 )
 def test_points_are_read(text: str, points: str | None) -> None:

@@ -98,20 +98,19 @@ def counted(request: ChatRequest) -> int:
     return sum(len(_COUNTER.spans(message.text)) for message in request.messages)
 
 
-def read_choice(text: str, choices: Sequence[str]) -> str | None:
+def read_choice(text: str, choices: Sequence[str], has_reasons: bool = False) -> str | None:
     """The choice that an answer names: the last one in double brackets, or the whole answer, or its first or last line's. None
-    for one that names none, or several.
+    for one that names none, or several. Of reasons the first line is no verdict: "Answer A:" may be a heading.
     """
     known = {one.casefold(): one for one in choices}
     marked = [known[one.casefold()] for one in _MARKED.findall(text) if one.casefold() in known]
     if marked:
         return marked[-1]
     lines = [line for line in text.strip().splitlines() if line.strip()]
-    for part in dict.fromkeys([text, *lines[:1], *lines[-1:]]):
-        bare = _BEHIND.sub("", _BEFORE.sub("", part.casefold()))
-        if bare in known:
-            return known[bare]
-    return None
+    parts = lines[-1:] if has_reasons else [text, *lines[:1], *lines[-1:]]
+    bare = [_BEHIND.sub("", _BEFORE.sub("", part.casefold())) for part in parts]
+    named = {known[one] for one in bare if one in known}
+    return named.pop() if len(named) == 1 else None
 
 
 def _asked(
@@ -122,7 +121,8 @@ def _asked(
     requests = [request_of(one, asking, is_constrained) for one in questions]
     for place, got in model.complete_many(requests):
         if isinstance(got, Completion):
-            choice = read_choice(got.text, questions[place].choices)
+            has_reasons = bool(asking.reasons) and not is_constrained
+            choice = read_choice(got.text, questions[place].choices, has_reasons)
             yield place, Reply(choice, got.text, _tokens(requests[place], got), nonsense=int(choice is None))
         else:
             yield place, Reply(None, "", 0, error=got)
