@@ -12,7 +12,7 @@ from openbook.core.errors import BadData, ModelUnavailable, UsageError
 from openbook.core.messages import ChatRequest
 from openbook.training.data.formats import rows_of
 from openbook.training.judge.ask import Asking
-from openbook.training.judge.label import label, look
+from openbook.training.judge.label import everywhere, label, look
 from openbook.training.judge.pairs import Pairs, read_pairs
 from openbook.training.judge.rubric import Rubric
 from openbook.training.judge.settings import JudgeSettings
@@ -215,6 +215,27 @@ def test_a_look_writes_nothing_and_says_what_all_would_cost(found: Pairs, tmp_pa
     pair, asked, verdict = seen.seen[0]
     assert pair.prompt_text in asked and verdict.winner is not None
     assert [one.name for one in tmp_path.iterdir()] == ["pairs.jsonl"]
+
+
+@pytest.mark.parametrize("most", [4, 7, 12, 16])
+def test_a_look_asks_no_more_than_may_be(found: Pairs, most: int) -> None:
+    judge = RuleJudge(len, lambda *_: "hm")  # each question is asked twice
+    seen = look(found, judge, settings(max_requests=most), count=4)
+    assert len(judge.requests) <= most and len(seen.seen) == most // 4
+    assert seen.requests == 40
+
+
+def test_a_look_that_may_ask_nothing_says_so(found: Pairs) -> None:
+    with pytest.raises(UsageError, match=r"too little for one pair.*--max-requests"):
+        look(found, RuleJudge(len), settings(max_requests=3))
+    assert len(look(found, RuleJudge(len), settings(batch=2), count=4).seen) == 4, "the size of a batch is no cap"
+
+
+def test_everywhere_is_everywhere() -> None:
+    assert everywhere(range(31), 16) == [place * 31 // 16 for place in range(16)]
+    assert everywhere(range(31), 16)[-1] == 29
+    assert everywhere(range(3), 16) == [0, 1, 2]
+    assert everywhere([], 16) == []
 
 
 def test_a_journal_that_is_none_is_said(found: Pairs, tmp_path: Path) -> None:

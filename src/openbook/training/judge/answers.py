@@ -14,7 +14,7 @@ from openbook.training.data.records import Record
 from openbook.training.generate.budget import SPENT, Budget
 from openbook.training.generate.journal import Journal
 from openbook.training.generate.prompts import Prompt, Prompts, chat_messages, read_prompts
-from openbook.training.judge.label import DRY_PAIRS
+from openbook.training.judge.label import DRY_PAIRS, everywhere
 from openbook.training.judge.pairs import Pairs, pairs_of
 from openbook.training.judge.settings import JudgeSettings
 
@@ -169,7 +169,7 @@ def read_and_answer(
     prompts = read_prompts([path])
     count = len(prompts.prompts)
     if out is None:
-        prompts = replace(prompts, prompts=prompts.prompts[:: max(1, count // DRY_PAIRS)][:DRY_PAIRS])
+        prompts = replace(prompts, prompts=everywhere(prompts.prompts, DRY_PAIRS))
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
     most_requests, most_tokens = settings.max_requests, settings.max_tokens

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from openbook.core.errors import BadData, UsageError
 from openbook.core.messages import ChatModel
@@ -23,6 +23,7 @@ from openbook.training.judge.settings import JudgeSettings, Ties
 from openbook.training.judge.verdict import Verdict, orders, question, undone
 
 DRY_PAIRS = 16
+Item = TypeVar("Item")
 _MARGIN = 1.3
 """Tokens of a prompt are estimated; so much more are reckoned with."""
 
@@ -87,10 +88,22 @@ class Look:
     tokens: int
 
 
+def everywhere(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of them, evenly spread, in their order."""
+    count = min(count, len(items))
+    return [items[place * len(items) // count] for place in range(count)]
+
+
 def look(found: Pairs, judge: ChatModel, settings: JudgeSettings, count: int = DRY_PAIRS) -> Look:
-    """`count` pairs from everywhere in the file, judged; nothing is written. `seen`: each with its first question."""
-    step = max(1, len(found.pairs) // count)
-    chosen = found.pairs[::step][:count]
+    """`count` pairs from everywhere in the file, judged, or as many as may be paid for; nothing is written. `seen`: each with its
+    first question. UsageError where not even one may be.
+    """
+    chosen = everywhere(found.pairs, count)
+    whole = replace(settings, batch=max(1, count))
+    while (affordable := _affordable(chosen, whole, JudgeReport())) < len(chosen):
+        chosen = everywhere(found.pairs, affordable)  # others, which may cost more
+    if found.pairs and not chosen:
+        raise UsageError("what may be spent is too little for one pair", "raise --max-requests or --max-tokens-total")
     report = JudgeReport(pairs=len(chosen), left_out=dict(found.left_out))
     seen = []
     for pair, verdict in _batch(chosen, judge, settings, report):
@@ -189,7 +202,7 @@ def write_rows(pairs: Sequence[JudgedPair], verdicts: dict[str, Verdict], out: P
 
 
 def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(row, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
 def rows_of_verdict(pair: JudgedPair, verdict: Verdict, ties: Ties) -> list[dict[str, Any]]:
