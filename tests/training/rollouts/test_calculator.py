@@ -21,6 +21,7 @@ from openbook.training.rollouts.calculator import Calculator, computed
         ("True+1", "error: not a sum"),
         ("a", "error: not a sum"),
         ("", "error: not a sum"),
+        ("1e300*1e50/3", "error: not a sum"),
         ("9" * 190 + "*" + "9", str(int("9" * 190) * 9)),
     ],
 )

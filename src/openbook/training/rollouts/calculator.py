@@ -36,11 +36,11 @@ def computed(expression: str) -> str:
     """The value of a sum of numbers, + - * / and brackets, exact; what is wrong with it else."""
     try:
         value = _value(ast.parse(expression.strip(), mode="eval").body)
+        return str(value.numerator) if value.denominator == 1 else f"{float(value):.10g}"
     except ZeroDivisionError:
         return "error: division by zero"
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return "error: not a sum"
-    return str(value.numerator) if value.denominator == 1 else f"{float(value):.10g}"
 
 
 def _value(node: ast.expr) -> Fraction:
