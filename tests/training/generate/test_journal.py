@@ -29,6 +29,13 @@ def test_entries_are_there_again_and_a_line_that_was_cut_is_not(tmp_path: Path) 
     assert not path.exists()
 
 
+def test_half_a_character_is_no_fault(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", JOB) as journal:
+        journal.add({"said": "so \ud83d"})
+    with Journal(tmp_path / "j", JOB) as journal:
+        assert journal.entries == [{"said": "so ?"}]
+
+
 def test_another_job_another_process_and_a_broken_file_are_told(tmp_path: Path) -> None:
     path = tmp_path / "j"
     with Journal(path, JOB) as journal:

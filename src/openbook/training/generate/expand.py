@@ -203,7 +203,7 @@ def _write(
     receipt.rows, receipt.seed_rows = len(made), len(answered)
     with replacing(out) as file:
         for task in spread(answered, made):
-            file.write(json.dumps(task.row(), ensure_ascii=False).encode() + b"\n")
+            file.write(json.dumps(task.row(), ensure_ascii=False).encode(errors="replace") + b"\n")
 
 
 def spread(few: Sequence[Task], many: Sequence[Task]) -> list[Task]:

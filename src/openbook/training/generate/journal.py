@@ -44,7 +44,7 @@ class Journal:
 
     def add(self, entry: dict[str, Any]) -> None:
         """On the disk when this returns."""
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + _END)
+        self._file.write(json.dumps(entry, ensure_ascii=False).encode(errors="replace") + _END)
         self._file.flush()
         os.fsync(self._file.fileno())
 
