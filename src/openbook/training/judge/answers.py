@@ -169,7 +169,7 @@ def read_and_answer(
     prompts = read_prompts([path])
     count = len(prompts.prompts)
     if out is None:
-        prompts = replace(prompts, prompts=everywhere(prompts.prompts, DRY_PAIRS))
+        prompts = replace(prompts, prompts=tuple(everywhere(prompts.prompts, DRY_PAIRS)))
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
     most_requests, most_tokens = settings.max_requests, settings.max_tokens
