@@ -11,7 +11,7 @@ from doubles import ScriptedModel
 from openbook.core.errors import ModelUnavailable, UsageError
 from openbook.lm.load import new_model, save_model
 from openbook.lm.presets import new_config
-from openbook.lm.reward import RewardModel
+from openbook.lm.reward import SETTINGS, RewardModel
 from openbook.lm.tokenizers.default import default_tokenizer
 from openbook.training.rewards.model import ModelReward
 from openbook.training.rewards.open import open_rewards
@@ -71,14 +71,25 @@ def test_what_cannot_be_opened_is_said(named: list[dict[str, Any]], said: str) -
         open_rewards(parts(*named))
 
 
-def test_a_reward_model(tmp_path: Path) -> None:
+def test_a_reward_model_of_steps_is_refused(tmp_path: Path) -> None:
+    new_reward_model(tmp_path)
+    (tmp_path / SETTINGS).write_text('{"kind": "steps"}', "utf-8")
+    with pytest.raises(UsageError, match="steps of a solution"):
+        open_rewards(parts({"model": str(tmp_path)}))
+
+
+def new_reward_model(folder: Path) -> None:
     tokenizer = default_tokenizer(300)
     raw = new_config("llama", "1m", tokenizer.vocab_size, 64) | {
         "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
         "intermediate_size": 48, "architectures": ["LlamaForSequenceClassification"], "num_labels": 1,
     }  # fmt: skip
-    save_model(new_model(raw, seed=1), tmp_path)
-    tokenizer.save(tmp_path)
+    save_model(new_model(raw, seed=1), folder)
+    tokenizer.save(folder)
+
+
+def test_a_reward_model(tmp_path: Path) -> None:
+    new_reward_model(tmp_path)
     reward, model = ModelReward.load(str(tmp_path), "model"), RewardModel.load(tmp_path)
     short, long = sampled("north"), sampled("south " * 100)
     (score, fault) = reward([short, long])

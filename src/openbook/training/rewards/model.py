@@ -18,6 +18,9 @@ class ModelReward:
     """What a reward model says of an answer to its prompt. One that is longer than any in its training is a fault."""
 
     def __init__(self, model: RewardModel, name: str = "model") -> None:
+        """UsageError for one that scores the steps of a solution."""
+        if model.settings.kind != "answers":
+            raise UsageError("the reward model scores steps of a solution", "take one that scores answers")
         self.name = name
         self._model = model
 
