@@ -181,6 +181,8 @@ def test_a_server_that_minds_unknown_fields_is_asked_without_them(server: Engine
         ({"token_ids": [1], "logprobs": {"token_logprobs": [0.7]}}, "that are none"),
         ({"finish_reason": "abort"}, "ended with 'abort'"),
         ({"index": 0}, "indices"),
+        ({"index": "0"}, "indices"),
+        ({"index": None}, "indices"),
     ],
 )
 def test_nonsense_is_named(server: EngineServer, changes: dict[str, Any], message: str) -> None:

@@ -108,7 +108,7 @@ class CompletionServer:
         if len(choices) != asked.n:
             raise self._nonsense(f"{len(choices)} completions, not {asked.n}")
         places = [one.get("index", place) for place, one in enumerate(choices)]
-        if sorted(map(str, places)) != sorted(map(str, range(asked.n))):
+        if any(type(one) is not int for one in places) or sorted(places) != list(range(asked.n)):
             raise self._nonsense(f"completions with the indices {str(places)[:80]}")
         return [choices[places.index(place)] for place in range(asked.n)]
 
