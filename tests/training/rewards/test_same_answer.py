@@ -53,6 +53,11 @@ SAME = [
     ("\\sqrt2x", "x\\sqrt{2}"),
     ("5 m", "5"),
     ("3 million", "3 Million"),
+    ("$18 million dollars", "18 million"),
+    ("2.5 thousand", "2,500"),
+    ("= 5", "5"),
+    ("\\angle ABC = 30^\\circ", "30"),
+    ("5 mL", "5"),
     ("Nine!", "nine"),
 ]
 DIFFERENT = [

@@ -36,9 +36,11 @@ _REPLACED = (
 )
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d+(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?")
 _MIXED = re.compile(r"(?<![\w./])(\d+)\s+(\d+)\s*/\s*(\d+)")
-_NAMED = re.compile(r"^\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?\s*=\s*(?=[^=]+$)")
-_MEASURE = r"(?:[a-z]{3,}|[kcmd]?m|[km]?g|[mc]?l|[sh]|ms|nm|in|ft|yd|mi|oz|lb|hr|yr|kw)"
+_NAMED = re.compile(r"^\s*(?:(?:\\angle\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?)?\s*=\s*(?=[^=]+$)")
+_MEASURE = r"(?:[a-z]{3,}|[kcmd]?m|[km]?g|[mc]?l|m?L|[sh]|ms|nm|in|ft|yd|mi|oz|lb|hr|yr|kw)"
 _MAGNITUDE = r"(?:thousand|million|billion|trillion|hundred|dozen)s?\b"
+_LARGER = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_LARGE = re.compile(r"(?<=\d)\s+(thousand|million|billion|trillion)\b", re.IGNORECASE)
 _UNIT = re.compile(
     rf"(?<=[\d)}}])\s\s*(?!\(?\s*{_MAGNITUDE})(?:\(\s*(?:{_MEASURE}|[A-Za-z]{{3}}[^()+*/^=\d]*)\s*\)"
     rf"|(?:square\s+|cubic\s+)?{_MEASURE}(?:\s*\^\s*\{{?[23]\}}?)?)\s*$"
@@ -70,6 +72,7 @@ def plain(text: str) -> str:
     """LaTeX without what only looks: spacing, fonts, degrees, percent and currency signs, units behind a number."""
     for pattern, put in _REPLACED:
         text = re.sub(pattern, put, text)
+    text = _LARGE.sub(lambda found: f"*{_LARGER[found[1].lower()]}", text)
     text = re.sub(r"(?<=[^\W\d_]{2})!+$", "", text.strip().rstrip(".。").strip())  # behind a number it is a factorial
     text = _NAMED.sub("", text)
     text = _MIXED.sub(r"(\1+\2/\3)", text)
