@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 from openbook.core.errors import ModelUnavailable
@@ -27,12 +28,18 @@ class _Asked(NamedTuple):
 
 class LocalChatModel:
     """Text in, text out. Thread-safe: any number of threads may ask at once, the engine computes them together. `processor`:
-    changes the logits of all answers.
+    changes the logits of all answers. `source`: the directory or file that the model is from, where it is from one.
     """
 
     def __init__(
-        self, loop: EngineLoop, tokenizer: Tokenizer, name: str, processor: LogitsProcessor | None = None
+        self,
+        loop: EngineLoop,
+        tokenizer: Tokenizer,
+        name: str,
+        processor: LogitsProcessor | None = None,
+        source: Path | None = None,
     ) -> None:
+        self.source = source
         self._loop, self._tokenizer, self._name, self._processor = loop, tokenizer, name, processor
         self._requests = count()
 

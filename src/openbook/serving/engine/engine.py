@@ -231,4 +231,4 @@ class Engine:
 
         tokenizer = Tokenizer.load(self.directory)
         check_vocabulary(tokenizer, self.loop.engine.model.config.vocab_size)
-        return LocalChatModel(self.loop, tokenizer, self.directory.name, processor)
+        return LocalChatModel(self.loop, tokenizer, self.directory.name, processor, self.directory)

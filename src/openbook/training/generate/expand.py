@@ -24,6 +24,7 @@ from openbook.training.data.row import Chat
 from openbook.training.generate.budget import SPENT, Budget
 from openbook.training.generate.expand_receipt import ExpandReceipt
 from openbook.training.generate.expand_settings import ExpandSettings
+from openbook.training.generate.identity import identity_of
 from openbook.training.generate.journal import Journal, journal_of
 from openbook.training.generate.pool import Pool
 from openbook.training.generate.proposals import answer_requests, proposals
@@ -78,7 +79,7 @@ def expand(
 def _job(seeds: Sequence[Task], teacher: ChatModel, settings: ExpandSettings) -> dict[str, Any]:
     whole = json.dumps([(one.text, one.answer) for one in seeds])
     key = hashlib.blake2b(whole.encode(), digest_size=12).hexdigest()
-    return {"version": _VERSION, "seeds": key, "teacher": teacher.name} | settings.job()
+    return {"version": _VERSION, "seeds": key, "teacher": identity_of(teacher)} | settings.job()
 
 
 class _Expansion:

@@ -22,6 +22,7 @@ from openbook.serving.sampling import Answers, sample_many, seeded
 from openbook.training.data.contamination import TestSet
 from openbook.training.data.row import Chat
 from openbook.training.generate.budget import SPENT, Budget
+from openbook.training.generate.identity import identity_of
 from openbook.training.generate.journal import Journal, journal_of
 from openbook.training.generate.prompts import Prompt, Prompts, chat_messages
 from openbook.training.generate.receipt import GenerateReceipt
@@ -107,7 +108,7 @@ def _is_known(prompt: Prompt, tests: TestSet | None, receipt: GenerateReceipt) -
 
 def _job(asked: Sequence[Prompt], teacher: ChatModel, settings: GenerateSettings, verified_by: str) -> dict[str, Any]:
     keys = hashlib.blake2b("".join(one.key for one in asked).encode(), digest_size=12).hexdigest()
-    named = {"version": _VERSION, "prompts": keys, "teacher": teacher.name, "verifier": verified_by}
+    named = {"version": _VERSION, "prompts": keys, "teacher": identity_of(teacher), "verifier": verified_by}
     return named | settings.job()
 
 

@@ -12,6 +12,7 @@ from openbook.core.messages import ChatModel, ChatRequest, Completion, SamplingP
 from openbook.core.progress import Progress, silent
 from openbook.training.data.records import Record
 from openbook.training.generate.budget import SPENT, Budget
+from openbook.training.generate.identity import identity_of
 from openbook.training.generate.journal import Journal
 from openbook.training.generate.prompts import Prompt, Prompts, chat_messages, read_prompts
 from openbook.training.judge.label import DRY_PAIRS, everywhere
@@ -70,7 +71,7 @@ def answered(
         fresh = _written(prompts.prompts, model, settings, budget, found, progress)
         rows = {prompt.key: entry for prompt, entry in fresh}
     else:
-        job = {"answers of": model.name} | asdict(settings)
+        job = {"answers of": identity_of(model)} | asdict(settings)
         try:
             with Journal(path, job) as journal:
                 rows = {entry["key"]: entry for entry in journal.entries}

@@ -15,6 +15,7 @@ from openbook.core.errors import BadData, UsageError
 from openbook.core.messages import ChatModel
 from openbook.core.paths import replacing
 from openbook.core.progress import Progress, silent
+from openbook.training.generate.identity import identity_of
 from openbook.training.generate.journal import Journal
 from openbook.training.judge.ask import Reply, ask, counted, request_of
 from openbook.training.judge.pairs import JudgedPair, Pairs
@@ -42,7 +43,7 @@ def label(
         raise UsageError(f"{out} is there already", "name another --out, or remove it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with Journal(path, settings.identity(judge.name)) as journal:
+        with Journal(path, settings.identity(identity_of(judge))) as journal:
             return _labelled(found, judge, out, settings, journal, progress)
     except OSError as error:
         raise BadData(f"{out} could not be written: {error}", "make room, and give the same command again") from None
