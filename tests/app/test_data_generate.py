@@ -32,7 +32,11 @@ def test_answers_that_pass_become_rows_and_a_second_call_goes_on(cli: Cli, promp
         assert "1 of 3 prompts asked, 1 of them have rows" in shown and "what it may cost is spent" in shown
         assert "1 kept, 1 rejected" in shown or "1 rejected, 1 kept" in shown
         assert len(out.read_text("utf-8").splitlines()) == 1
-        cli(*command, f"{server.url}#tiny", code=1)
+        shown = cli(*command, f"{server.url}#tiny")
+        assert "stopped: all answers to 2 prompts failed" in shown and "too much" in shown
+        assert len(out.read_text("utf-8").splitlines()) == 1
+    with ChatServer(refused(400, "too much")).running() as server:
+        cli("data", "generate", prompts, "--out", tmp_path / "none.jsonl", "--model", f"{server.url}#tiny", code=1)
         assert "failed" in cli.errors and "too much" in cli.errors
     with ChatServer(said("It is 3.")).running() as server:
         cli(*command, f"{server.url}#tiny", "--keep", 2, code=2)
