@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,7 @@ def test_a_step_that_overflows_is_left_out(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(LossScaler.__init__, "__defaults__", (2.0**60, 2_000))
     train(recipe(tmp_path, precision="float16", steps=60, eval_every=None, save_every=None))
     rows = [row for row in read_log(tmp_path / "run" / "log.jsonl") if "norm" in row]
-    finite = [math.isfinite(row["norm"]) for row in rows]
+    finite = [row["norm"] is not None for row in rows]  # JSON has no infinity
     assert not finite[0]
     assert finite[-1]
     begun = finite.index(True)

@@ -133,6 +133,7 @@ def test_it_goes_on_to_the_bit(tmp_path: Path, share: float) -> None:
         assert own < 6
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path: Path) -> None:
     jobs = []
     for share in (0.5, 1.0):

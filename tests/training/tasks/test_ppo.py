@@ -121,6 +121,7 @@ def test_micro_batches_do_not_change_a_run(tmp_path: Path) -> None:
         assert one and other == pytest.approx(one, abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path: Path) -> None:
     """Advantages are whitened, and the price of divergence is made, over both."""
     said: dict[str, Any] = {"steps": 4, "micro_batch_size": 2, "ppo": {"kl_target": 0.01, "kl_horizon": 20}}
