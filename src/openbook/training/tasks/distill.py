@@ -24,7 +24,7 @@ from openbook.training.rows import Rows, open_rows
 from openbook.training.sources.distill import Own, OwnWords, SharedSource
 from openbook.training.sources.rollouts import RolloutSource
 from openbook.training.sources.step import Source, Tokens
-from openbook.training.tasks.rolled import Rolling, open_rolling
+from openbook.training.tasks.rolled import Rolling, open_rolling, source_of
 from openbook.training.tasks.task import Task
 
 
@@ -117,18 +117,5 @@ def _source(
     if rolling is None:
         assert rows is not None
         return rows.source
-    roll = recipe.rollout
-    own: RolloutSource[Own] = RolloutSource(
-        rolling.prompts.prompts,
-        rolling.roller,
-        OwnWords(),
-        rolling.schedule,
-        ranks,
-        seed=recipe.seed,
-        limits=roll.limits,
-        samples=samples,
-        vocab_size=begun.model.config.vocab_size,
-        leaves_out_truncated=roll.truncated == "leave out",
-        needs_rewards=False,
-    )
+    own: RolloutSource[Own] = source_of(recipe, begun, ranks, rolling, OwnWords(), samples, needs_rewards=False)
     return own if rows is None else SharedSource(rows.source, own, recipe.distill.on_policy, recipe.seed)

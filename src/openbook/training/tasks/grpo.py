@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from openbook.core.errors import UsageError
@@ -13,8 +13,8 @@ from openbook.training.parallel import Ranks
 from openbook.training.recipe import Recipe
 from openbook.training.rollouts.groups import GroupLearner, frozen_copy
 from openbook.training.rollouts.samples import SampleLog
-from openbook.training.sources.rollouts import Judged, Rollouts, RolloutSource
-from openbook.training.tasks.rolled import open_rolling
+from openbook.training.sources.rollouts import Rollouts, RolloutSource
+from openbook.training.tasks.rolled import evaluated, open_rolling, source_of
 from openbook.training.tasks.task import Task
 
 
@@ -37,34 +37,17 @@ def grpo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         reference=reference,
     )
     samples = SampleLog(Path(recipe.out), roll.samples)
-    source: RolloutSource[Rollouts] = RolloutSource(
-        rolling.prompts.prompts,
-        rolling.roller,
-        learner,
-        rolling.schedule,
-        ranks,
-        seed=recipe.seed,
-        limits=roll.limits,
-        samples=samples,
-        vocab_size=begun.model.config.vocab_size,
-        leaves_out_truncated=roll.truncated == "leave out",
-    )
+    source: RolloutSource[Rollouts] = source_of(recipe, begun, ranks, rolling, learner, samples)
     objective = PolicyGradient(
         part.knobs, temperature=roll.temperature, max_tokens=roll.max_tokens, importance=roll.chosen_importance
     )
-
-    def held_out() -> Iterator[Judged]:
-        if rolling.held_out is not None:
-            yield from source.evaluated(
-                rolling.judge, rolling.held_out.prompts, roll.eval_completions, recipe.data.eval_rows
-            )
 
     per_epoch = len(rolling.prompts) * roll.completions * roll.epochs
     notes = tuple(rolling.notes())
     return Task(
         source,
         objective,
-        held_out,
+        partial(evaluated, recipe, rolling, source),
         per_epoch,
         begins_at_guess=False,
         notes=notes,

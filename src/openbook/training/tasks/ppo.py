@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,8 +23,8 @@ from openbook.training.recipe import Recipe
 from openbook.training.rollouts.groups import frozen_copy
 from openbook.training.rollouts.samples import SampleLog
 from openbook.training.sources.experience import Experience
-from openbook.training.sources.rollouts import Judged, RolloutSource
-from openbook.training.tasks.rolled import check_rolling, open_rolling
+from openbook.training.sources.rollouts import RolloutSource
+from openbook.training.tasks.rolled import check_rolling, evaluated, open_rolling, source_of
 from openbook.training.tasks.task import Task
 
 
@@ -34,6 +34,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
     check_rolling(recipe, begun)
     critic, note = open_critic(recipe, begun)
     rolling = open_rolling(recipe, begun, ranks)  # last: it starts processes
+    rolling = replace(rolling, schedule=replace(rolling.schedule, most_kl=part.max_kl))
     learner = Estimates(
         begun.model,
         critic,
@@ -45,18 +46,7 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         ranks=ranks,
     )
     samples = SampleLog(Path(recipe.out), roll.samples)
-    source: RolloutSource[Experience] = RolloutSource(
-        rolling.prompts.prompts,
-        rolling.roller,
-        learner,
-        replace(rolling.schedule, most_kl=part.max_kl),
-        ranks,
-        seed=recipe.seed,
-        limits=roll.limits,
-        samples=samples,
-        vocab_size=begun.model.config.vocab_size,
-        leaves_out_truncated=roll.truncated == "leave out",
-    )
+    source: RolloutSource[Experience] = source_of(recipe, begun, ranks, rolling, learner, samples)
     objective = ProximalPolicy(
         critic,
         part.knobs,
@@ -66,15 +56,10 @@ def ppo_task(recipe: Recipe, begun: Begun, ranks: Ranks) -> Task:
         importance=roll.chosen_importance,
     )
 
-    def held_out() -> Iterator[Judged]:
-        if rolling.held_out is not None:
-            most = recipe.data.eval_rows
-            yield from source.evaluated(rolling.judge, rolling.held_out.prompts, roll.eval_completions, most)
-
     return Task(
         source,
         objective,
-        held_out,
+        partial(evaluated, recipe, rolling, source),
         len(rolling.prompts) * roll.completions * roll.epochs,
         begins_at_guess=False,
         notes=(*rolling.notes(), note),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from openbook.core.errors import BadData, UsageError
 from openbook.lm.local import model_directory
@@ -16,9 +17,12 @@ from openbook.training.rewards.open import open_rewards
 from openbook.training.rollouts.environment import open_environment
 from openbook.training.rollouts.prompts import PromptSet, read_prompts
 from openbook.training.rollouts.rolling import Roller
+from openbook.training.rollouts.samples import SampleLog
 from openbook.training.rollouts.written import Writer
-from openbook.training.sources.rollouts import Schedule
+from openbook.training.sources.rollouts import Judged, Learner, RolloutSource, Schedule
 from openbook.training.tasks.writers import open_writers
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,40 @@ def open_rolling(
         schedule,
         writers.notes,
     )
+
+
+def source_of(
+    recipe: Recipe,
+    begun: Begun,
+    ranks: Ranks,
+    rolling: Rolling,
+    learner: Learner[M],
+    samples: SampleLog,
+    *,
+    needs_rewards: bool = True,
+) -> RolloutSource[M]:
+    """The steps of rollouts that `learner` makes micro-batches of."""
+    roll = recipe.rollout
+    return RolloutSource(
+        rolling.prompts.prompts,
+        rolling.roller,
+        learner,
+        rolling.schedule,
+        ranks,
+        seed=recipe.seed,
+        limits=roll.limits,
+        samples=samples,
+        vocab_size=begun.model.config.vocab_size,
+        leaves_out_truncated=roll.truncated == "leave out",
+        needs_rewards=needs_rewards,
+    )
+
+
+def evaluated(recipe: Recipe, rolling: Rolling, source: RolloutSource[M]) -> Iterator[Judged]:
+    """What the model as it is answers to prompts that are held out."""
+    if rolling.held_out is not None:
+        most, completions = recipe.data.eval_rows, recipe.rollout.eval_completions
+        yield from source.evaluated(rolling.judge, rolling.held_out.prompts, completions, most)
 
 
 def check_rolling(recipe: Recipe, begun: Begun) -> None:
