@@ -155,7 +155,7 @@ def summary(run: Path) -> Summary:
         sum(float(row.get("seconds", 0)) for row in steps.values()),
         settings_of(run),
         reward,
-        -best[0] if best and is_reward else None,
+        0.0 - best[0] if best and is_reward else None,
     )
 
 
@@ -207,4 +207,11 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value
+            yield f"{prefix}{name}", _said(value)
+
+
+def _said(value: Any) -> Any:
+    """A list of parts without what nobody has said."""
+    if not isinstance(value, list):
+        return value
+    return [{k: v for k, v in one.items() if v is not None} if isinstance(one, dict) else one for one in value]
