@@ -172,7 +172,7 @@ def _say_outcome(outcome: Outcome, recipe: str, overrides: list[str], as_json: b
         return
     best = ""
     if outcome.best_loss is not None:
-        told = f"reward {-outcome.best_loss:.4f}" if of_rewards else f"loss {outcome.best_loss:.4f}"
+        told = f"reward {0.0 - outcome.best_loss:.4f}" if of_rewards else f"loss {outcome.best_loss:.4f}"
         best = f", best held-out {told} (step {outcome.best_step})"
     print(f"{outcome.ended} after step {outcome.done}{best}: {outcome.model}")
 
